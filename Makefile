@@ -1,0 +1,81 @@
+# `make` lists the targets. Every target that needs packages installs them first, into .venv.
+
+EXP     ?= multigoal_amortized
+BENCH   ?= update
+ARGS    ?=
+EXTRAS  ?= dev
+WORKERS ?= 2
+PYTHON  ?= python3
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed-$(EXTRAS)
+PYTEST := $(PY) -m pytest -n $(WORKERS) --dist loadfile
+IS_NEW := import sys; sys.exit(sys.version_info < (3, 12))
+CACHES := __pycache__ .pytest_cache .mypy_cache .ruff_cache .hypothesis .ipynb_checkpoints
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run evaluate sweep bench test test-fast test-slow check clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## install into .venv, with uv if there is one (EXTRAS=dev,cuda for a GPU)
+
+run: $(STAMP) ## train: EXP=<name> ARGS="--flag value"; EXP=help lists the experiments
+ifeq ($(EXP),help)
+	$(PY) -m experiments list
+else
+	$(PY) -m experiments run $(EXP) $(ARGS)
+endif
+
+evaluate: $(STAMP) ## evaluate what was trained: ARGS="..."
+	$(PY) -m experiments evaluate $(ARGS)
+
+sweep: $(STAMP) ## train a grid of settings and seeds at once: ARGS="..."
+	$(PY) -m experiments sweep $(ARGS)
+
+bench: $(STAMP) ## measure throughput: BENCH=update ARGS="..."
+	$(PY) -m experiments.throughput $(BENCH) $(ARGS)
+
+test: $(STAMP) ## every test that is not marked slow (ARGS="-k name" for some, WORKERS=8 for more cores)
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-fast: $(STAMP) ## neither slow nor heavy tests
+	$(PYTEST) -m "not slow and not heavy" $(ARGS)
+
+test-slow: $(STAMP) ## only the slow tests: does it learn
+	$(PYTEST) -m slow $(ARGS)
+
+check: $(STAMP) ## format, lint, types
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+clean: ## delete caches, build/, dist/ and *.egg-info; keeps runs/ and .venv/
+	find . \( -name .git -o -path ./runs -o -path ./$(VENV) \) -prune -o -type d \
+	    \( $(foreach cache,$(CACHES),-name $(cache) -o) -name '*.egg-info' \) -prune -exec rm -rf {} +
+	rm -rf build dist
+
+# A second call does nothing: the stamp is as new as the two files that say what to install.
+$(STAMP): pyproject.toml constraints.txt | $(PY)
+	@echo "Installing into $(VENV) (some minutes the first time)"
+	@if command -v uv >/dev/null 2>&1; then \
+	    uv pip install -q --python $(PY) -c constraints.txt -e '.[$(EXTRAS)]'; \
+	else \
+	    $(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'; \
+	fi
+	@touch $@
+
+$(PY):
+	@if command -v uv >/dev/null 2>&1; then \
+	    uv venv -q --seed $(VENV) && exit 0; exit 2; \
+	fi; \
+	for python in $(PYTHON) python3 python3.12 python3.13 python3.14; do \
+	    if $$python -c '$(IS_NEW)' 2>/dev/null; then \
+	        $$python -m venv $(VENV) && exit 0; \
+	        rm -rf $(VENV); exit 2; \
+	    fi; \
+	done; \
+	echo "Python 3.12 or newer not found: install it (or uv), or name it: make setup PYTHON=/path/to/python3.12"; \
+	exit 2

@@ -1,0 +1,186 @@
+"""DrAC: diversity-regularised actor-critic.
+
+Each update, on a batch of transitions:
+  1. sample K actions at the next observations and at the observations;
+  2. critics: regress Q_i(s, a) on y = r + gamma * discount * (min_i Q'_i(s', a') + alpha D(s'));
+  3. target critics: follow by tau;
+  4. actor: maximise min_i Q_i(s, a) + alpha D(s) through the sampled actions;
+  5. alpha: minimise alpha (D(s) - log(beta sqrt(A))), with the D of step 4.
+
+Source: arXiv 2511.01374, and its reference implementation PneuC/DrAC.
+Differences: the samples of step 1 come from the same weights, so both sets are evaluated in one
+forward pass; the mathematics is unchanged.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from drac_jax import critics, duals, optim
+from drac_jax.diversity import Diversity, as_beta, target_diversity
+from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
+
+MODE_SAMPLES = 16
+
+
+@struct.dataclass
+class DracHParams:
+    """What a sweep may vary: any of these may be traced.
+
+    actor_lr, critic_lr, alpha_lr: Adam learning rates; gamma: discount per env step;
+    tau: Polyak fraction per update; beta: target of exp(D) / sqrt(A), see `check_beta`;
+    alpha_init: first weight of the diversity term.
+    """
+
+    actor_lr: float = 3e-4
+    critic_lr: float = 3e-4
+    alpha_lr: float = 5e-3
+    gamma: float = 0.99
+    tau: float = 0.005
+    beta: float = 0.5
+    alpha_init: float = 1.0
+
+
+class DracAgent(NamedTuple):
+    """Everything an update changes, and the hyperparameters it reads."""
+
+    actor: Trainable
+    critic: Trainable
+    target_critic: Params
+    alpha: Trainable  # of the free parameter w; alpha = duals.value(w)
+    hparams: DracHParams
+
+
+class DracNetworks(NamedTuple):
+    """The static parts of an update: what is evaluated, not what is learnt."""
+
+    actor: Actor
+    critic: critics.TwinCritic
+    diversity: Diversity
+
+
+def make_drac(
+    actor: Actor, diversity: Diversity, critic_hidden: tuple[int, ...] = (256, 256)
+) -> Algorithm:
+    """Make DrAC of an actor and a diversity estimator."""
+    nets = DracNetworks(actor, critics.twin_critic(critic_hidden), diversity)
+
+    def init(key: jax.Array, hparams: DracHParams, obs_size: int) -> DracAgent:
+        return init_agent(key, nets, hparams, obs_size)
+
+    def act(agent: DracAgent, obs: jax.Array, key: jax.Array) -> jax.Array:
+        return actor.apply(agent.actor.params, obs, actor.latent(key, obs.shape[:-1]))
+
+    def mode(agent: DracAgent, obs: jax.Array) -> jax.Array:
+        return best_of_samples(agent, nets, obs)
+
+    def update(
+        agent: DracAgent, minibatches: Transition, key: jax.Array
+    ) -> tuple[DracAgent, Metrics]:
+        batch = jax.tree.map(lambda x: x[0], minibatches)
+        latents = actor.latent(key, (2, diversity.num_samples, *batch.reward.shape))
+        return update_step(agent, nets, batch, latents)
+
+    def epoch_end(agent: DracAgent, key: jax.Array) -> tuple[DracAgent, Metrics]:
+        return agent, {}
+
+    return Algorithm(init, act, mode, update, epoch_end)
+
+
+def init_agent(
+    key: jax.Array, nets: DracNetworks, hparams: DracHParams, obs_size: int
+) -> DracAgent:
+    """Draw the networks; the target critic starts as a copy of the critic."""
+    actor_key, critic_key = jax.random.split(key)
+    hparams = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), hparams)
+    critic_params = nets.critic.init(critic_key, obs_size, nets.actor.action_size)
+    return DracAgent(
+        actor=optim.init(nets.actor.init(actor_key, obs_size)),
+        critic=optim.init(critic_params),
+        target_critic=critic_params,
+        alpha=optim.init(duals.parameter(hparams.alpha_init)),
+        hparams=hparams,
+    )
+
+
+def update_step(
+    agent: DracAgent, nets: DracNetworks, batch: Transition, latents: Any
+) -> tuple[DracAgent, Metrics]:
+    """Take one update. batch: [B, ...]; latents: leaves [2, K, B, ...], those of the next
+    observations first."""
+    hp = agent.hparams
+    alpha = duals.value(agent.alpha.params)
+    next_actions, actions, pull_back = sample_both(nets.actor, agent.actor.params, batch, latents)
+
+    next_q, next_d = value_and_diversity(agent.target_critic, nets, batch.next_obs, next_actions)
+    target = critics.td_target(batch, hp.gamma, next_q + alpha * next_d)
+    critic_grad = jax.value_and_grad(critics.td_loss, has_aux=True)
+    (critic_loss, q), grads = critic_grad(agent.critic.params, nets.critic, batch, target)
+    critic = optim.adam(agent.critic, grads, hp.critic_lr)
+    target_critic = critics.polyak(agent.target_critic, critic.params, hp.tau)
+
+    actor_grad = jax.value_and_grad(actor_loss, has_aux=True)
+    (loss, diversity), grads = actor_grad(actions, critic.params, nets, batch.obs, alpha)
+    actor = optim.adam(agent.actor, pull_back(grads), hp.actor_lr)
+
+    excess = diversity - target_diversity(hp.beta, batch.action.shape[-1])
+    alpha_grad = jax.grad(duals.loss)(agent.alpha.params, excess)
+    dual = optim.adam(agent.alpha, alpha_grad, hp.alpha_lr)
+
+    metrics = {
+        "critic/loss": critic_loss,
+        "critic/q": q.mean(),
+        "actor/loss": loss,
+        "actor/diversity": diversity,
+        "actor/beta_reached": as_beta(diversity, batch.action.shape[-1]),
+        "alpha/value": duals.value(dual.params),
+    }
+    return DracAgent(actor, critic, target_critic, dual, hp), metrics
+
+
+def sample_both(
+    actor: Actor, params: Params, batch: Transition, latents: Any
+) -> tuple[jax.Array, jax.Array, Callable[[jax.Array], Params]]:
+    """Sample at next_obs and at obs in one forward pass of 2 K B rows.
+
+    -> next_actions [K, B, A], actions [K, B, A], and the map from the gradient with respect to
+    `actions` to that with respect to `params`. No gradient flows into a target, so the residuals
+    of the first half are dropped: the backward pass has K B rows, as if run apart.
+    """
+
+    def sample(obs: jax.Array, z: Any) -> tuple[jax.Array, Callable]:
+        return jax.vjp(lambda p: actor.apply(p, obs, z), params)
+
+    both, residuals = jax.vmap(sample)(jnp.stack([batch.next_obs, batch.obs]), latents)
+    vjp = jax.tree.map(lambda x: x[1], residuals)
+    return both[0], both[1], lambda grads: vjp(grads)[0]
+
+
+def value_and_diversity(
+    critic_params: Params, nets: DracNetworks, obs: jax.Array, actions: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Evaluate a state's samples: min_i Q_i, mean over the Q samples [B], and D [B].
+
+    obs: [B, O]; actions: [K, B, A].
+    """
+    q = nets.critic.apply(critic_params, obs, actions[: nets.diversity.q_samples])
+    return q.min(axis=-1).mean(axis=0), nets.diversity.estimate(actions)
+
+
+def actor_loss(
+    actions: jax.Array, critic_params: Params, nets: DracNetworks, obs: jax.Array, alpha: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Compute -(min_i Q_i + alpha D), mean over the batch, and the mean D."""
+    q, d = value_and_diversity(critic_params, nets, obs, actions)
+    return -(q + alpha * d).mean(), d.mean()
+
+
+def best_of_samples(agent: DracAgent, nets: DracNetworks, obs: jax.Array) -> jax.Array:
+    """Pick the action of the highest min Q among samples of fixed latents. [E, O] -> [E, A]."""
+    latents = nets.actor.latent(jax.random.key(0), (MODE_SAMPLES, obs.shape[0]))
+    actions = nets.actor.apply(agent.actor.params, obs, latents)
+    q = nets.critic.apply(agent.critic.params, obs, actions).min(axis=-1)
+    return jnp.take_along_axis(actions, q.argmax(axis=0)[None, :, None], axis=0)[0]

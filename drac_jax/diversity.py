@@ -1,0 +1,117 @@
+"""Diversity of a policy at a state: the log of the geometric mean distance of two actions.
+
+D(s) = E_{x, y ~ pi(.|s)} log(||x - y|| + 1e-5), estimated from K action samples by one batched
+kernel; it needs samples only, never a density (arXiv 2511.01374).
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+DISTANCE_EPS = 1e-5  # of the reference; keeps the log finite where two samples coincide
+
+# The largest attainable D on [-1, 1]^A and the D of a uniform policy, as values of beta.
+# Between the sizes, and beyond them, both are smooth in 1/A; at 1/A = 0 distances concentrate
+# at sqrt(2 A) (corners) and sqrt(2 A / 3) (uniform).
+_INVERSE_SIZES = [0.0, 1 / 20, 1 / 17, 1 / 8, 1 / 6, 1 / 3, 1 / 2, 1.0]
+_BETA_MAX = [math.sqrt(2), 1.40, 1.39, 1.34, 1.27, 1.03, 0.834, 0.500]
+_BETA_UNIFORM = [math.sqrt(2 / 3), 0.801, 0.799, 0.777, 0.762, 0.698, 0.632, 0.445]
+
+
+class Diversity(NamedTuple):
+    """An estimator of D(s).
+
+    num_samples: K, action samples a state needs, those for Q included; q_samples: the first of
+    them, at which the critics are evaluated; estimate: actions [K, B, A] -> D [B].
+    """
+
+    num_samples: int
+    q_samples: int
+    estimate: Callable[[jax.Array], jax.Array]
+
+
+def paired(pairs: int = 8) -> Diversity:
+    """Make the reference's estimator: `pairs` independent pairs, and one more sample for Q."""
+    if pairs < 1:
+        raise ValueError(f"pairs={pairs} must be at least 1; the paper uses 8")
+
+    def estimate(actions: jax.Array) -> jax.Array:
+        x, y = actions[1 : 1 + pairs], actions[1 + pairs :]
+        return log_distance(x - y).mean(axis=0)
+
+    return Diversity(2 * pairs + 1, 1, estimate)
+
+
+def all_pairs(num_samples: int = 6, q_samples: int = 1) -> Diversity:
+    """Make the U-statistic over all n(n-1)/2 pairs of n samples: the same expectation as
+    `paired` from far fewer actor evaluations. Q uses the first `q_samples` of the same n.
+    """
+    if num_samples < 2:
+        raise ValueError(f"num_samples={num_samples} must be at least 2 to make a pair; use 6")
+    if not 1 <= q_samples <= num_samples:
+        raise ValueError(f"q_samples={q_samples} must be in 1..num_samples={num_samples}; use 1")
+    return Diversity(num_samples, q_samples, _all_pairs_estimate)
+
+
+def _all_pairs_estimate(actions: jax.Array) -> jax.Array:
+    """Sum over cyclic shifts, which meet every pair once and need no gather.
+
+    n = 6, rows paired with themselves shifted by s (for s = n/2 the second half repeats the first):
+      s = 1: 01 12 23 34 45 50    s = 2: 02 13 24 35 40 51    s = 3: 03 14 25
+    """
+    n = actions.shape[0]
+    total = jnp.zeros(actions.shape[1:-1])
+    for shift in range(1, n // 2 + 1):
+        difference = actions - jnp.roll(actions, -shift, axis=0)
+        if 2 * shift == n:
+            difference = difference[:shift]
+        total = total + log_distance(difference).sum(axis=0)
+    return total / (n * (n - 1) / 2)
+
+
+def log_distance(difference: jax.Array) -> jax.Array:
+    """Compute log(||difference|| + 1e-5). difference: [..., A] -> [...].
+
+    The norm has no gradient at 0; coincident samples get 0, the smallest of its subgradients.
+    """
+    square = jnp.square(difference).sum(axis=-1)
+    apart = square > 0.0
+    distance = jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0)
+    return jnp.log(distance + DISTANCE_EPS)
+
+
+def target_diversity(beta: jax.Array | float, action_size: int) -> jax.Array:
+    """Compute the target log(beta sqrt(A)) of D."""
+    return jnp.log(beta * math.sqrt(action_size))
+
+
+def as_beta(diversity: jax.Array, action_size: int) -> jax.Array:
+    """Express a D on beta's scale, exp(D) / sqrt(A)."""
+    return jnp.exp(diversity) / math.sqrt(action_size)
+
+
+def beta_limits(action_size: int) -> tuple[float, float]:
+    """Look up (beta of a uniform policy, largest attainable beta) of an action size."""
+    at = 1.0 / action_size
+    uniform = float(np.interp(at, _INVERSE_SIZES, _BETA_UNIFORM))
+    return uniform, float(np.interp(at, _INVERSE_SIZES, _BETA_MAX))
+
+
+def check_beta(beta: float, action_size: int) -> str | None:
+    """Raise ValueError for an unattainable beta; return a warning for a questionable one."""
+    uniform, largest = beta_limits(action_size)
+    if not 0.0 < beta <= largest:
+        raise ValueError(
+            f"beta={beta:g} must be in (0, {largest:.3g}] with {action_size} action dimensions, or "
+            f"alpha grows without end; a uniform policy has {uniform:.3g}, use less"
+        )
+    if beta > uniform:
+        return (
+            f"beta={beta:g} is above a uniform policy's {uniform:.3g}: the actor must prefer the "
+            f"boundary of the action box"
+        )
+    return None

@@ -1,0 +1,78 @@
+"""What a run would be: its values, its memory, and its time, measured on the machine at hand."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from drac_jax import job as jobs
+from drac_jax import report, sweep
+from drac_jax.job import Job
+from drac_jax.types import Transition
+
+REPEATS = 5
+# A whole epoch compiles about this much slower than its update and its env step apart.
+COMPILE_FACTOR = 2.0
+
+
+def describe(job: Job) -> str:
+    """Describe a job in lines; compiles one update and one env step to time them."""
+    config, schedule = job.config.train, job.schedule
+    updates = schedule.updates(config, schedule.epochs)
+    steps = schedule.env_steps(config, schedule.epochs)
+    count = len(job.members.seeds)
+    compile_s, run_s = estimate(job)
+    lines = [
+        json.dumps(jobs.identity(job), indent=1),
+        f"environment: {job.env.spec.name}, obs {job.env.spec.obs_size}, "
+        f"action {job.env.spec.action_size}, time limit {job.env.spec.max_steps}",
+        f"budget: {steps:,} env steps and {updates:,} updates ({updates / steps:.3g} per env "
+        f"step) x {count} member(s), {schedule.epochs} epochs",
+        f"memory: replay {report.gigabytes(jobs.replay_bytes(job))}, whole state "
+        f"{report.gigabytes(jobs.state_bytes(job))} on {jax.devices()[0].device_kind}",
+        f"expected, from timing its parts now: compile {compile_s:.0f} s, "
+        f"run {report.duration(run_s)}, evaluations apart",
+    ]
+    return "\n".join(lines)
+
+
+def estimate(job: Job) -> tuple[float, float]:
+    """Time one update and one step of all environments, of all members.
+
+    -> expected seconds of compiling and of the whole budget.
+    """
+    config, schedule = job.config.train, job.schedule
+    keys, _ = sweep.keys(job.members)
+    spec = job.env.spec
+    agents = jax.vmap(job.algorithm.init, (0, 0, None))(keys, job.members.hparams, spec.obs_size)
+    shape = (len(keys), job.algorithm.num_minibatches, config.batch_size)
+    obs, action, scalar = (jnp.zeros((*shape, *s)) for s in ((spec.obs_size,), (spec.action_size,), ()))
+    batch = Transition(obs, action, scalar, scalar, obs)
+    states = jax.vmap(job.env.reset)(
+        jax.vmap(lambda key: jax.random.split(key, config.num_envs))(keys)
+    )
+
+    def act_and_step(agent: Any, state: Any, key: jax.Array) -> Any:
+        return job.env.step(state, job.algorithm.act(agent, state.obs, key))
+
+    update = _time(jax.vmap(job.algorithm.update), agents, batch, keys)
+    step = _time(jax.vmap(act_and_step), agents, states, keys)
+    iterations = schedule.env_steps(config, schedule.epochs) / config.num_envs
+    calls = schedule.updates(config, schedule.epochs) / job.algorithm.num_minibatches
+    return COMPILE_FACTOR * (update[0] + step[0]), calls * update[1] + iterations * step[1]
+
+
+def _time(function: Callable, *arguments: Any) -> tuple[float, float]:
+    """-> seconds to compile, and the median seconds of a call."""
+    began = time.perf_counter()
+    compiled = jax.jit(function).lower(*arguments).compile()
+    compile_seconds = time.perf_counter() - began
+    seconds = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        jax.block_until_ready(compiled(*arguments))
+        seconds.append(time.perf_counter() - began)
+    return compile_seconds, sorted(seconds)[REPEATS // 2]

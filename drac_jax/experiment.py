@@ -1,0 +1,130 @@
+"""An experiment as a value: an environment, a method, and presets of every number."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from drac_jax import sweep, train
+from drac_jax.methods import METHODS, Method
+from drac_jax.train import TrainConfig
+from drac_jax.types import Environment
+
+DEFAULT_PRESET = "default"
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Episodes of an evaluation: after each epoch, and at the end, where removal and obstacle
+    SR5 play `sr5_groups` groups of five more."""
+
+    episodes: int = 30
+    final_episodes: int = 100
+    sr5_groups: int = 100
+
+
+@dataclass(frozen=True)
+class RunConfig[EnvOptions, Options, HParams]:
+    """Every value of a run. seeds: how many, from `seed` on, in one vmapped program.
+
+    env, algorithm: options of the environment and of the method (static); hparams: floats;
+    checkpoint_every: epochs.
+    """
+
+    env: EnvOptions
+    algorithm: Options
+    hparams: HParams
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+    seeds: int = 1
+    seed: int = 0
+    checkpoint_every: int = 1
+    grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What `make run EXP=name` runs.
+
+    make_env: (env options, obstacles) -> Environment; obstacles asks for the variant of the
+    obstacle test. method: a name in METHODS. presets: name -> RunConfig.
+    """
+
+    name: str
+    summary: str
+    method: str
+    make_env: Callable[[Any, bool], Environment]
+    presets: Mapping[str, RunConfig]
+
+    def config(self, preset: str = DEFAULT_PRESET) -> RunConfig:
+        """Look up a preset. Raises ValueError with the names there are."""
+        if preset not in self.presets:
+            raise ValueError(f"preset={preset!r} is unknown; use one of {', '.join(self.presets)}")
+        return self.presets[preset]
+
+
+def method_of(experiment: Experiment) -> Method:
+    """Look up the experiment's method."""
+    return METHODS[experiment.method]
+
+
+def members_of(config: RunConfig) -> sweep.Members:
+    """Cross the run's seeds with its grid."""
+    seeds = range(config.seed, config.seed + config.seeds)
+    return sweep.members(config.hparams, seeds, config.grid)
+
+
+def check(experiment: Experiment, config: RunConfig, env: Environment) -> list[str]:
+    """Validate a whole configuration before anything is compiled.
+
+    -> warnings. Raises ValueError, naming field, value and fix.
+    """
+    method = method_of(experiment)
+    for name in ("seeds", "checkpoint_every"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}={getattr(config, name)} must be at least 1")
+    for name, value in vars(config.eval).items():
+        if value < 1:
+            raise ValueError(f"eval.{name}={value} must be at least 1")
+    train.check(config.train, method.make(env.spec, config.algorithm).num_minibatches)
+    names = list(config.grid)
+    points = {tuple(label.get(n) for n in names) for label in members_of(config).labels}
+    warnings: list[str] = []
+    for point in sorted(points):
+        swept = config.hparams.replace(**dict(zip(names, point, strict=True)))
+        warnings += method.check(env.spec, config.algorithm, swept)
+    return warnings
+
+
+def to_dict(config: Any) -> Any:
+    """Turn a configuration into what JSON can hold."""
+    if dataclasses.is_dataclass(config):
+        return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, Mapping):
+        return {name: to_dict(value) for name, value in config.items()}
+    return list(config) if isinstance(config, tuple) else config
+
+
+def from_dict(default: Any, saved: Any) -> Any:
+    """Rebuild a configuration of the type of `default` from its JSON form. Raises ValueError for
+    fields that there are not."""
+    if not dataclasses.is_dataclass(default):
+        if isinstance(default, Mapping):
+            return {name: tuple(values) for name, values in saved.items()}
+        return tuple(saved) if isinstance(default, tuple) else saved
+    unknown = set(saved) - {f.name for f in dataclasses.fields(default)}
+    if unknown:
+        raise ValueError(f"field {sorted(unknown)[0]!r} of the saved configuration is unknown")
+    values = {name: from_dict(getattr(default, name), value) for name, value in saved.items()}
+    return dataclasses.replace(default, **values)
+
+
+def differences(saved: Any, asked: Any, path: str = "") -> list[str]:
+    """Name the fields in which two JSON forms differ: `train.num_envs=4, not 8`."""
+    if not (isinstance(saved, dict) and isinstance(asked, dict)):
+        return [] if saved == asked else [f"{path}={saved}, not {asked}"]
+    found = []
+    for name in sorted(saved.keys() | asked.keys()):
+        inner = f"{path}.{name}" if path else name
+        found += differences(saved.get(name), asked.get(name), inner)
+    return found

@@ -1,0 +1,83 @@
+"""The final evaluation of every member, and the pictures of a run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from drac_jax import metrics, plots, report
+from drac_jax.evaluate import Episodes, make_evaluate
+from drac_jax.job import Job
+from drac_jax.types import Environment
+
+Result = dict[str, Any]
+
+
+def summarise(job: Job, episodes: Episodes) -> list[Result]:
+    """Summarise each member's episodes, under its label. episodes: leaves [members, N, ...]."""
+    goals = job.env.spec.num_goals
+    return [
+        label
+        | metrics.episode_summary(episodes.returns[i], episodes.lengths[i], episodes.goals[i], goals)
+        | {"eval/broken_episodes": int(episodes.broken[i].sum())}
+        for i, label in enumerate(job.members.labels)
+    ]
+
+
+def play(
+    job: Job, env: Environment, agent: Any, keys: jax.Array, count: int, paths: bool = False
+) -> Episodes:
+    """Play `count` episodes with every member. keys: [members]. -> leaves [members, count, ...]."""
+    evaluate = make_evaluate(env, job.algorithm.act, count, record_paths=paths)
+    return jax.device_get(jax.jit(jax.vmap(evaluate))(agent, keys))
+
+
+def final_evaluation(
+    job: Job, env: Environment, agent: Any, keys: jax.Array
+) -> tuple[list[Result], Episodes]:
+    """Play the headline episodes and, where there are goals, five per group for both SR5.
+
+    -> one result per member, and the headline episodes with their paths.
+    """
+    config = job.config.eval
+    play_keys, removal_keys, obstacle_keys = jax.vmap(lambda k: jax.random.split(k, 3))(keys).T
+    episodes = play(job, env, agent, play_keys, config.final_episodes, paths=True)
+    results = summarise(job, episodes)
+    if goals := env.spec.num_goals:
+        groups = (config.sr5_groups, metrics.GROUP_SIZE)
+        count = groups[0] * groups[1]
+        free = play(job, env, agent, removal_keys, count).goals
+        blocked_env = job.experiment.make_env(job.config.env, True)
+        blocked = play(job, blocked_env, agent, obstacle_keys, count).goals
+        for i, result in enumerate(results):
+            reached = free[i].reshape(groups)
+            result["eval/removal_sr5"] = metrics.removal_sr5(reached, goals)
+            result["eval/removal_sr5_reference"] = metrics.removal_sr5_reference(reached, goals)
+            result["eval/obstacle_sr5"] = metrics.obstacle_sr5(blocked[i].reshape(groups))
+    return results, episodes
+
+
+def draw(job: Job, folder: Path, episodes: Episodes, results: Sequence[Result]) -> None:
+    """Draw learning curves, trajectories where there is a map, and the sweep where there is one."""
+    records = report.read_records(folder / report.METRICS)
+    plots.curves(records, job.experiment.name, folder / "curves.png")
+    draw_trajectories(job, folder, episodes, results)
+    for name in job.config.grid:
+        plots.sweep(results, name, job.env.spec.num_goals, folder / f"sweep_{name}.png")
+
+
+def draw_trajectories(
+    job: Job, folder: Path, episodes: Episodes, results: Sequence[Result]
+) -> None:
+    """Draw every member's episodes on the map, where the task has one."""
+    if (scene := job.env.spec.scene) is not None:
+        titles = [_title(result) for result in results]
+        path = folder / "trajectories.png"
+        plots.trajectories(scene, episodes.paths, episodes.goals, titles, path)
+
+
+def _title(result: Result) -> str:
+    label = " ".join(f"{k} {v:g}" for k, v in result.items() if "/" not in k)
+    arrive = 100 * result["eval/arrival_rate"]
+    return f"{label}: {result['eval/reachable_modes']} goals, {arrive:.0f} % arrive"

@@ -1,0 +1,140 @@
+"""Pictures of a run: learning curves, trajectories on the map, sweeps."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+from matplotlib import patches
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from drac_jax.types import Scene
+
+# A colour-blind-safe cycle (Okabe and Ito, 2008); episodes that reach no goal are grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+NO_GOAL = "#9a9a9a"
+CURVES = {
+    "eval/return": "return",
+    "eval/reachable_modes": "goals reached",
+    "eval/multi_goal_score": "multi-goal score",
+    "eval/arrival_rate": "episodes that arrive",
+    "actor/beta_reached": "diversity reached, exp(D) / sqrt(A)",
+    "alpha/value": "alpha",
+}
+MAX_MEMBERS_DRAWN = 12
+
+
+def curves(records: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
+    """Draw one panel per measure over env steps: thin lines for the members, thick the median."""
+    shown = [name for name in CURVES if any(r.get(name) is not None for r in records)]
+    rows = -(-len(shown) // 3)
+    size = (11, 2.9 * rows + 0.4)
+    figure, axes = plt.subplots(rows, 3, figsize=size, squeeze=False, layout="constrained")
+    steps = sorted({r["env_steps"] for r in records})
+    for axis, name in zip(axes.flat, shown, strict=False):
+        table = _by_member(records, name, steps)
+        axis.plot(steps, table.T, color=COLOURS[0], alpha=0.35, lw=0.8)
+        axis.plot(steps, np.nanmedian(table, axis=0), color=COLOURS[0], lw=2)
+        axis.set_title(CURVES[name], fontsize=10)
+        axis.set_xlabel("env steps", fontsize=8)
+        axis.grid(alpha=0.25)
+    for axis in axes.flat[len(shown) :]:
+        axis.set_axis_off()
+    figure.suptitle(f"{title} (thin: {len(table)} member(s), thick: median)", fontsize=11)
+    _save(figure, path)
+
+
+def _by_member(records: Sequence[Mapping], name: str, steps: Sequence[int]) -> np.ndarray:
+    """Arrange a measure as [members, steps]; NaN where there is none."""
+    labels = list(dict.fromkeys(r["member"] for r in records))
+    table = np.full((len(labels), len(steps)), np.nan)
+    for record in records:
+        value = record.get(name)
+        at = labels.index(record["member"]), steps.index(record["env_steps"])
+        table[at] = np.nan if value is None else value
+    return table
+
+
+def trajectories(
+    scene: Scene, paths: np.ndarray, goals: np.ndarray, titles: Sequence[str], path: Path
+) -> None:
+    """Draw sampled episodes on the map, coloured by the goal they reached.
+
+    paths: [members, N, T + 1, O], whose first two numbers are the position; goals: [members, N].
+    """
+    count = min(len(paths), MAX_MEMBERS_DRAWN)
+    columns = min(count, 4)
+    rows = -(-count // columns)
+    x_min, x_max, y_min, y_max = scene.bounds
+    width = 4.6 if count == 1 else 3.2
+    height = width * (y_max - y_min) / (x_max - x_min) + 0.4
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width * columns, height * rows), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, member_paths, reached, title in zip(axes.flat, paths, goals, titles, strict=False):
+        draw_scene(axis, scene)
+        _draw_paths(axis, member_paths[..., :2], reached)
+        axis.set_title(title, fontsize=9)
+    _save(figure, path)
+
+
+def draw_scene(axis: Axes, scene: Scene) -> None:
+    """Draw walls, numbered goals and the start."""
+    x_min, x_max, y_min, y_max = scene.bounds
+    axis.set(xlim=(x_min, x_max), ylim=(y_min, y_max), aspect="equal")
+    frame = patches.Rectangle((x_min, y_min), x_max - x_min, y_max - y_min, fc="none", ec="#bbbbbb")
+    axis.add_patch(frame)
+    for x0, y0, x1, y1 in scene.walls:
+        axis.add_patch(patches.Rectangle((x0, y0), x1 - x0, y1 - y0, fc="#4a4a4a", ec="none"))
+    for number, (x, y) in enumerate(scene.goals, start=1):
+        axis.add_patch(_goal_patch(scene, x, y, COLOURS[(number - 1) % len(COLOURS)]))
+        axis.annotate(str(number), (x, y), ha="center", va="center", fontsize=8, zorder=5)
+    axis.plot(*scene.start, "o", ms=5, color="black", zorder=6)
+
+
+def _goal_patch(scene: Scene, x: float, y: float, colour: str) -> patches.Patch:
+    r = scene.goal_radius
+    style = {"fc": colour, "alpha": 0.35, "ec": colour}
+    if scene.goal_shape == "circle":
+        return patches.Circle((x, y), r, **style)
+    return patches.Rectangle((x - r, y - r), 2 * r, 2 * r, **style)
+
+
+def _draw_paths(axis: Axes, paths: np.ndarray, goals: np.ndarray) -> None:
+    for way, goal in zip(paths, goals, strict=True):
+        colour = COLOURS[(goal - 1) % len(COLOURS)] if goal else NO_GOAL
+        axis.plot(way[:, 0], way[:, 1], color=colour, lw=0.7, alpha=0.55, zorder=3 if goal else 2)
+
+
+def sweep(records: Sequence[Mapping[str, Any]], name: str, num_goals: int, path: Path) -> None:
+    """Draw goals, arrivals and score against a swept value: dots for seeds, a line for medians.
+
+    records: final evaluations, one per member, with `name` among their fields.
+    """
+    measures = ["eval/reachable_modes", "eval/arrival_rate", "eval/multi_goal_score"]
+    if not num_goals:
+        measures = ["eval/return"]
+    values = sorted({r[name] for r in records})
+    size = (3.7 * len(measures), 3.0)
+    figure, axes = plt.subplots(1, len(measures), figsize=size, squeeze=False, layout="constrained")
+    for axis, measure in zip(axes.flat, measures, strict=True):
+        groups = [[r[measure] for r in records if r[name] == value] for value in values]
+        for value, group in zip(values, groups, strict=True):
+            jitter = np.linspace(-0.004, 0.004, len(group)) if len(group) > 1 else [0.0]
+            axis.plot(value + np.asarray(jitter), group, "o", color=COLOURS[0], alpha=0.45, ms=4)
+        axis.plot(values, [np.median(g) for g in groups], "-", color=COLOURS[1], lw=1.8)
+        axis.set(xlabel=name, title=CURVES[measure])
+        axis.grid(alpha=0.25)
+    figure.suptitle(f"dots: seeds; line: median of {len(groups[0])}", fontsize=9)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, dpi=130)
+    plt.close(figure)

@@ -1,0 +1,241 @@
+"""The only impure loop: compile, train, time, log, evaluate, save, stop, resume."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from drac_jax import final, report, sweep
+from drac_jax import job as jobs
+from drac_jax.checkpoint import KEEP, Checkpoints
+from drac_jax.evaluate import make_evaluate
+from drac_jax.job import Job
+from drac_jax.report import Reporter
+from drac_jax.train import TrainState
+
+Record = dict[str, Any]
+
+
+class Interrupted(Exception):
+    """The user asked to stop; everything up to the last epoch is saved."""
+
+
+class Programs(NamedTuple):
+    """The compiled functions of a run, over all members at once."""
+
+    init: Callable
+    epoch: Callable
+    evaluate: Callable
+    seconds: float
+
+
+class Run:
+    """One run in progress: its folder, its state, and the clock."""
+
+    def __init__(self, job: Job, folder: Path, reporter: Reporter):
+        report.check_writable(folder, (KEEP + 1) * jobs.state_bytes(job))
+        self.job, self.folder, self.reporter = job, folder, reporter
+        self.checkpoints = Checkpoints(folder / report.CHECKPOINTS)
+        self.train_keys, self.eval_keys = sweep.keys(job.members)
+        self.train_seconds = 0.0
+        self.first = 0
+
+    def start(self) -> dict[str, Any]:
+        """Train from the beginning. -> the summary."""
+        facts = {"spec": _spec_record(self.job), **report.environment_facts()}
+        report.write_json(self.folder / report.CONFIG, jobs.identity(self.job) | facts)
+        programs = self._compile()
+        self.reporter.busy("filling the replay until learning starts")
+        return self._train(programs, programs.init(self.train_keys, self.job.members.hparams))
+
+    def resume(self) -> dict[str, Any]:
+        """Go on from the newest checkpoint that can be read. -> the summary."""
+        state, self.first = load_state(self.job, self.checkpoints, self.reporter)
+        report.drop_records_after(self.folder / report.METRICS, self.first)
+        total = self.job.schedule.epochs
+        self.reporter.say(f"resuming {self.folder} after epoch {self.first} of {total}")
+        return self._train(self._compile(), state)
+
+    def _compile(self) -> Programs:
+        """Compile ahead of time, so that training time is training time."""
+        self.reporter.busy("compiling (once per run)")
+        began = time.perf_counter()
+        job, state = self.job, jobs.abstract_state(self.job)
+        evaluate = make_evaluate(job.env, job.algorithm.act, job.config.eval.episodes)
+        init = jax.jit(jax.vmap(job.functions.init))
+        epoch = jax.jit(jax.vmap(job.functions.epoch), donate_argnums=0)
+        compiled = [
+            init.lower(self.train_keys, job.members.hparams).compile(),
+            epoch.lower(state).compile(),
+            jax.jit(jax.vmap(evaluate)).lower(state.agent, self.eval_keys).compile(),
+        ]
+        seconds = time.perf_counter() - began
+        self.reporter.say(f"compiled in {seconds:.1f} s")
+        return Programs(*compiled, seconds)
+
+    def _train(self, programs: Programs, state: TrainState) -> dict[str, Any]:
+        epochs = self.job.schedule.epochs
+        with _stop_requests(self.reporter) as stop_asked:
+            for epoch in range(self.first + 1, epochs + 1):
+                state = self._epoch(programs, state, epoch, save=stop_asked)
+                if stop_asked() and epoch < epochs:
+                    raise Interrupted(f"stopped after epoch {epoch} of {epochs}, all saved")
+        return self._finish(programs, state)
+
+    def _epoch(
+        self, programs: Programs, state: TrainState, epoch: int, save: Callable[[], bool]
+    ) -> TrainState:
+        """Train, evaluate, record and save one epoch."""
+        began = time.perf_counter()
+        state, scalars = jax.block_until_ready(programs.epoch(state))
+        self.train_seconds += time.perf_counter() - began
+        episodes = jax.device_get(programs.evaluate(state.agent, self._keys(epoch)))
+        records = self._records(epoch, jax.device_get(scalars), final.summarise(self.job, episodes))
+        self._check_finite(records)
+        report.append_records(self.folder / report.METRICS, records)
+        self.reporter.log(records)
+        job = self.job
+        due = epoch % job.config.checkpoint_every == 0 or epoch == job.schedule.epochs
+        if due or save():
+            self.checkpoints.save(epoch, state, jobs.identity(job))
+        self.reporter.busy(self._progress(epoch, records))
+        return state
+
+    def _keys(self, epoch: int) -> jax.Array:
+        """Derive an epoch's evaluation keys, the same whether resumed or not."""
+        return jax.vmap(jax.random.fold_in, (0, None))(self.eval_keys, epoch)
+
+    def _records(self, epoch: int, scalars: dict, results: list[Record]) -> list[Record]:
+        config, schedule = self.job.config.train, self.job.schedule
+        when = {
+            "epoch": epoch,
+            "env_steps": schedule.env_steps(config, epoch),
+            "updates": schedule.updates(config, epoch),
+            "time/train_s": self.train_seconds,
+        }
+        return [
+            {"member": i} | when | result | {k: np.asarray(v)[i].item() for k, v in scalars.items()}
+            for i, result in enumerate(results)
+        ]
+
+    def _check_finite(self, records: list[Record]) -> None:
+        """Stop where learning has broken down; the last checkpoint is from before."""
+        for record in records:
+            for name, value in record.items():
+                if not name.startswith("train/") and "/" in name and not np.isfinite(value):
+                    raise ValueError(
+                        f"{name} of seed {record['seed']} became {value} in epoch "
+                        f"{record['epoch']}; the last good checkpoint is kept in {self.folder}: "
+                        f"lower the learning rates and start again"
+                    )
+
+    def _progress(self, epoch: int, records: list[Record]) -> str:
+        """Describe an epoch in one line; figures are means over the members."""
+        job, done = self.job, epoch - self.first
+        steps = job.schedule.env_steps(job.config.train, epoch)
+        per_epoch = job.schedule.iterations_per_epoch * job.config.train.num_envs
+        speed = per_epoch * done * len(records) / self.train_seconds
+        left = self.train_seconds / done * (job.schedule.epochs - epoch)
+        shown = {
+            "return": "eval/return",
+            "goals": "eval/reachable_modes",
+            "alpha": "alpha/value",
+        }
+        means = [
+            f"{word} {np.mean([r[name] for r in records]):.3g}"
+            for word, name in shown.items()
+            if name in records[0]
+        ]
+        return " | ".join(
+            [
+                f"{steps:,} of {job.config.train.env_steps:,} env steps",
+                f"{speed:,.0f} steps/s",
+                *means,
+                f"{report.duration(left)} left",
+            ]
+        )
+
+    def _finish(self, programs: Programs, state: TrainState) -> dict[str, Any]:
+        """Play the final evaluation and write summary and pictures."""
+        self.reporter.busy("final evaluation")
+        keys = self._keys(self.job.schedule.epochs + 1)
+        results, episodes = final.final_evaluation(self.job, self.job.env, state.agent, keys)
+        summary = {
+            "experiment": self.job.experiment.name,
+            "seeds": results,
+            "timings": self._timings(programs.seconds),
+            **report.environment_facts(),
+        }
+        report.write_json(self.folder / report.SUMMARY, summary)
+        final.draw(self.job, self.folder, episodes, results)
+        return summary
+
+    def _timings(self, compile_seconds: float) -> dict[str, float]:
+        """Report speeds summed over the members, of the part that this process trained."""
+        config, schedule = self.job.config.train, self.job.schedule
+        ends = (self.first, schedule.epochs)
+        steps = [schedule.env_steps(config, epoch) for epoch in ends]
+        updates = [schedule.updates(config, epoch) for epoch in ends]
+        rate = len(self.job.members.seeds) / self.train_seconds if self.train_seconds else 0.0
+        return {
+            "compile_s": compile_seconds,
+            "train_s": self.train_seconds,
+            "env_steps_per_s": (steps[1] - steps[0]) * rate,
+            "updates_per_s": (updates[1] - updates[0]) * rate,
+        }
+
+
+def load_state(job: Job, checkpoints: Checkpoints, reporter: Reporter) -> tuple[TrainState, int]:
+    """Restore the newest readable state and its epoch; a damaged newer one is dropped.
+
+    Raises ValueError where none can be read, or where it was written with another config.
+    """
+    like = jobs.abstract_state(job)
+    for epoch in checkpoints.epochs():
+        try:
+            saved = checkpoints.meta(epoch)
+            if not (found := jobs.mismatch(saved, job)):
+                return checkpoints.restore(epoch, like), epoch
+        except Exception as error:  # Orbax raises whatever its storage does
+            first_line = (str(error) or type(error).__name__).splitlines()[0]
+            reporter.say(f"checkpoint {epoch} is damaged, using the one before it: {first_line}")
+            checkpoints.drop(epoch)
+            continue
+        raise ValueError(f"the checkpoint was written with another config: {'; '.join(found)}")
+    raise ValueError("there is no checkpoint that can be read; start a new run")
+
+
+def _spec_record(job: Job) -> dict[str, Any]:
+    spec = job.env.spec
+    return {
+        "name": spec.name,
+        "obs_size": spec.obs_size,
+        "action_size": spec.action_size,
+        "max_steps": spec.max_steps,
+        "num_goals": spec.num_goals,
+        "method": job.experiment.method,
+    }
+
+
+@contextmanager
+def _stop_requests(reporter: Reporter) -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C or SIGTERM into a flag, so that the epoch is finished and saved."""
+    asked: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        asked.append(number)
+        reporter.say("stopping after this epoch; press Ctrl-C again to stop at once")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, note) for number in signals]
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)

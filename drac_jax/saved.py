@@ -1,0 +1,106 @@
+"""What can be done with a saved run: read its config, load its policy, evaluate it again."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from drac_jax import experiment as exp
+from drac_jax import final, report, sweep
+from drac_jax.checkpoint import Checkpoints
+from drac_jax.experiment import Experiment, RunConfig
+from drac_jax.job import Job
+from drac_jax.methods import METHODS
+from drac_jax.report import Reporter
+from drac_jax.runner import load_state
+from drac_jax.types import EnvSpec
+
+Policy = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def read_identity(folder: Path) -> dict[str, Any]:
+    """Read a run's config.json. Raises ValueError where the folder is not a run."""
+    return report.read_json(folder / report.CONFIG)
+
+
+def config_of(experiment: Experiment, identity: dict[str, Any]) -> RunConfig:
+    """Rebuild the configuration that a run was started with."""
+    return exp.from_dict(experiment.config(identity["preset"]), identity["config"])
+
+
+def load_policy(path: str | Path, member: int = 0) -> Policy:
+    """Load a trained policy: (obs, key) -> action, a sample of it.
+
+    path: a run folder; member: which of its seeds (and grid points), from 0. The policy takes
+    obs [O] or [N, O] and a typed key, and returns [A] or [N, A] in [-1, 1]. Raises ValueError
+    where the folder holds no policy.
+    """
+    folder = Path(path)
+    identity = read_identity(folder)
+    method = METHODS[identity["spec"]["method"]]
+    sizes = {name: identity["spec"][name] for name in EnvSpec._fields if name != "scene"}
+    options = exp.from_dict(method.options, identity["config"]["algorithm"])
+    hparams = exp.from_dict(method.hparams, identity["config"]["hparams"])
+    algorithm = method.make(EnvSpec(**sizes), options)
+    count = _count_members(identity["config"])
+    if not 0 <= member < count:
+        raise ValueError(f"member={member} must be in 0..{count - 1}: the run has {count}")
+    one = jax.eval_shape(lambda: algorithm.init(jax.random.key(0), hparams, sizes["obs_size"]))
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), one)
+    agents = _newest_agent(Checkpoints(folder / report.CHECKPOINTS, create=False), like)
+    agent = jax.tree.map(lambda x: x[member], agents)
+
+    @jax.jit
+    def policy(obs: jax.Array, key: jax.Array) -> jax.Array:
+        action = algorithm.act(agent, jnp.atleast_2d(obs), key)
+        return action[0] if jnp.ndim(obs) == 1 else action
+
+    return policy
+
+
+def _count_members(config: dict[str, Any]) -> int:
+    count = config["seeds"]
+    for values in config["grid"].values():
+        count *= len(values)
+    return count
+
+
+def _newest_agent(checkpoints: Checkpoints, like: Any) -> Any:
+    """Read the newest agent that can be read; the run's own files are left as they are."""
+    for epoch in checkpoints.epochs():
+        try:
+            return checkpoints.restore_agent(epoch, like)
+        except Exception:  # Orbax raises whatever its storage does; the one before may do
+            continue
+    raise ValueError("there is no checkpoint that can be read; train first, or wait an epoch")
+
+
+def evaluate(
+    job: Job, asked: RunConfig, folder: Path, reporter: Reporter
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Play a saved run with other evaluation values (`eval`) or another environment (`env`).
+
+    job: as it was trained. -> the folder of the results, and one result per member. Raises
+    ValueError where anything else is asked to differ, or the environment has other sizes.
+    """
+    trained = job.config
+    allowed = replace(asked, env=trained.env, eval=trained.eval)
+    if found := exp.differences(exp.to_dict(trained), exp.to_dict(allowed)):
+        raise ValueError(f"only env and eval can differ from training: {'; '.join(found)}")
+    env = job.experiment.make_env(asked.env, False)
+    sizes = [(spec.obs_size, spec.action_size) for spec in (env.spec, job.env.spec)]
+    if sizes[0] != sizes[1]:
+        raise ValueError(f"{env.spec.name} has (obs, action) sizes {sizes[0]}, not {sizes[1]}")
+    state, epoch = load_state(job, Checkpoints(folder / report.CHECKPOINTS), reporter)
+    job = job._replace(env=env, config=asked)
+    reporter.busy(f"evaluating epoch {epoch} on {env.spec.name}")
+    keys = jax.vmap(jax.random.fold_in, (0, None))(sweep.keys(job.members)[1], epoch)
+    results, episodes = final.final_evaluation(job, env, state.agent, keys)
+    place = report.new_folder(folder / "evaluations", env.spec.name)
+    content = {"config": exp.to_dict(asked), "epoch": epoch, "seeds": results}
+    report.write_json(place / report.SUMMARY, content | report.environment_facts())
+    final.draw_trajectories(job, place, episodes, results)
+    return place, results

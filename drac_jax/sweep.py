@@ -1,0 +1,59 @@
+"""A sweep is a vmap: the members of seeds x grid of HParams, and their labels."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Members(NamedTuple):
+    """N runs of one compiled program.
+
+    seeds: one per member; hparams: leaves [N]; labels: what tells a member apart, its seed and
+    the swept values.
+    """
+
+    seeds: list[int]
+    hparams: Any
+    labels: list[dict[str, float | int]]
+
+
+def members(
+    hparams: Any, seeds: Sequence[int], grid: Mapping[str, Sequence[float]] | None = None
+) -> Members:
+    """Cross seeds with a grid of hyperparameters; the seed varies fastest.
+
+    hparams: the values that the grid leaves alone; grid: field -> values. Raises ValueError for
+    a field that is not a hyperparameter (a static one changes a shape and cannot be swept).
+    """
+    grid = dict(grid or {})
+    known = [field.name for field in fields(hparams)]
+    for name, values in grid.items():
+        if name not in known:
+            raise ValueError(f"grid.{name} cannot be swept; use one of {', '.join(known)}")
+        if not values:
+            raise ValueError(f"grid.{name} has no values; give at least one")
+    if not seeds:
+        raise ValueError("seeds=0 must be at least 1")
+    labels = [
+        {"seed": seed, **dict(zip(grid, values, strict=True))}
+        for values in itertools.product(*grid.values())
+        for seed in seeds
+    ]
+    columns = {
+        name: jnp.array([label.get(name, getattr(hparams, name)) for label in labels], jnp.float32)
+        for name in known
+    }
+    return Members([label["seed"] for label in labels], type(hparams)(**columns), labels)
+
+
+def keys(members: Members) -> tuple[jax.Array, jax.Array]:
+    """Make the training keys and the evaluation keys of the members: [N] each. Members of one
+    seed share them, so that a sweep compares like with like."""
+    pairs = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed)))(
+        jnp.array(members.seeds, jnp.uint32)
+    )
+    return pairs[:, 0], pairs[:, 1]

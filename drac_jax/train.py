@@ -1,0 +1,211 @@
+"""The training loop, one pure function for every algorithm and environment.
+
+A run is `init` and then a scan of `epoch`; an epoch is a scan of (interact, learn). Nothing here
+knows an algorithm, a simulator, a file or the time, so `jax.vmap` turns a run into a sweep.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from drac_jax import replay as ring
+from drac_jax.replay import Replay
+from drac_jax.rollout import env_step, store
+from drac_jax.types import Algorithm, Environment, EnvState, Metrics
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The static shape of a run. Budgets count env steps, summed over the environments.
+
+    updates_per_iteration: updates after each step of all environments; learning_starts: env steps
+    before the first update (at least one row and one batch); replay_capacity: transitions.
+    """
+
+    env_steps: int = 20_000
+    num_envs: int = 1
+    updates_per_iteration: int = 1
+    batch_size: int = 256
+    replay_capacity: int = 1_000_000
+    learning_starts: int = 256
+    epochs: int = 20
+
+
+class TrainState(NamedTuple):
+    """The one carry of a run, and all that a checkpoint holds."""
+
+    agent: Any
+    env: EnvState
+    replay: Replay
+    key: jax.Array
+    iteration: jax.Array
+
+
+class Schedule(NamedTuple):
+    """How a budget is spent: iterations before learning, then `epochs` equal epochs."""
+
+    prefill: int
+    iterations_per_epoch: int
+    epochs: int
+
+    def env_steps(self, config: TrainConfig, epoch: int) -> int:
+        """Count env steps after `epoch` epochs."""
+        return (self.prefill + epoch * self.iterations_per_epoch) * config.num_envs
+
+    def updates(self, config: TrainConfig, epoch: int) -> int:
+        """Count updates after `epoch` epochs."""
+        return epoch * self.iterations_per_epoch * config.updates_per_iteration
+
+
+class Train(NamedTuple):
+    """A run as pure functions.
+
+    init: (key, hparams) -> TrainState, with learning_starts env steps in the replay.
+    epoch: (TrainState) -> (TrainState, metrics), each a scalar.
+    run: (key, hparams) -> (TrainState, metrics), each [epochs].
+    """
+
+    init: Callable[[jax.Array, Any], TrainState]
+    epoch: Callable[[TrainState], tuple[TrainState, Metrics]]
+    run: Callable[[jax.Array, Any], tuple[TrainState, Metrics]]
+
+
+class _Run(NamedTuple):
+    """What is fixed in a run; the functions below close over it as their first argument."""
+
+    env: Environment
+    algorithm: Algorithm
+    config: TrainConfig
+    schedule: Schedule
+
+
+def make_train(env: Environment, algorithm: Algorithm, config: TrainConfig) -> Train:
+    """Make the run of an algorithm on an environment. Raises ValueError as `check` does."""
+    check(config, algorithm.num_minibatches)
+    fixed = _Run(env, algorithm, config, make_schedule(config))
+    return Train(partial(_init, fixed), partial(_epoch, fixed), partial(_run, fixed))
+
+
+def _interact(fixed: _Run, state: TrainState, key: jax.Array) -> TrainState:
+    """Step every environment once and write one row into replay."""
+
+    def act(obs: jax.Array) -> jax.Array:
+        return fixed.algorithm.act(state.agent, obs, key)
+
+    env_state, transition = env_step(fixed.env, state.env, act)
+    replay = store(state.replay, transition, env_state.info["broken"])
+    return state._replace(env=env_state, replay=replay, iteration=state.iteration + 1)
+
+
+def _learn(fixed: _Run, state: TrainState, key: jax.Array) -> tuple[TrainState, Metrics]:
+    """Take the iteration's updates, each on fresh minibatches."""
+    algorithm, config = fixed.algorithm, fixed.config
+    shape = (algorithm.num_minibatches, config.batch_size)
+
+    def update(agent: Any, key: jax.Array) -> tuple[Any, Metrics]:
+        sample_key, update_key = jax.random.split(key)
+        return algorithm.update(agent, ring.sample(state.replay, sample_key, shape), update_key)
+
+    calls = config.updates_per_iteration // algorithm.num_minibatches
+    agent, metrics = jax.lax.scan(update, state.agent, jax.random.split(key, calls))
+    return state._replace(agent=agent), jax.tree.map(jnp.mean, metrics)
+
+
+def _iterate(fixed: _Run, state: TrainState, _: None) -> tuple[TrainState, tuple[Metrics, Metrics]]:
+    key, act_key, learn_key = jax.random.split(state.key, 3)
+    state = _interact(fixed, state._replace(key=key), act_key)
+    state, metrics = _learn(fixed, state, learn_key)
+    return state, (metrics, _episode_sums(state.env))
+
+
+def _init(fixed: _Run, key: jax.Array, hparams: Any) -> TrainState:
+    spec, num_envs = fixed.env.spec, fixed.config.num_envs
+    key, agent_key, env_key, fill_key = jax.random.split(key, 4)
+    agent = fixed.algorithm.init(agent_key, hparams, spec.obs_size)
+    replay = ring.init(replay_rows(fixed.config), num_envs, spec.obs_size, spec.action_size)
+    env_state = fixed.env.reset(jax.random.split(env_key, num_envs))
+    state = TrainState(agent, env_state, replay, key, jnp.zeros((), jnp.int32))
+    fill_keys = jax.random.split(fill_key, fixed.schedule.prefill)
+    return jax.lax.scan(lambda s, k: (_interact(fixed, s, k), None), state, fill_keys)[0]
+
+
+def _epoch(fixed: _Run, state: TrainState) -> tuple[TrainState, Metrics]:
+    length = fixed.schedule.iterations_per_epoch
+    state, (metrics, episodes) = jax.lax.scan(partial(_iterate, fixed), state, None, length)
+    key, end_key = jax.random.split(state.key)
+    agent, end_metrics = fixed.algorithm.epoch_end(state.agent, end_key)
+    metrics = jax.tree.map(jnp.mean, metrics) | _episode_means(episodes) | end_metrics
+    return state._replace(agent=agent, key=key), metrics
+
+
+def _run(fixed: _Run, key: jax.Array, hparams: Any) -> tuple[TrainState, Metrics]:
+    state = _init(fixed, key, hparams)
+    return jax.lax.scan(lambda s, _: _epoch(fixed, s), state, None, fixed.schedule.epochs)
+
+
+def make_schedule(config: TrainConfig) -> Schedule:
+    """Spend exactly the budget: the remainder of the division into epochs lengthens the prefill,
+    by less than one iteration an epoch."""
+    iterations = config.env_steps // config.num_envs
+    prefill = -(-max(config.learning_starts, config.batch_size) // config.num_envs)
+    per_epoch = (iterations - prefill) // config.epochs
+    return Schedule(iterations - per_epoch * config.epochs, per_epoch, config.epochs)
+
+
+def replay_rows(config: TrainConfig) -> int:
+    """Count the ring's rows; more than the budget would never be written."""
+    return min(config.replay_capacity, config.env_steps) // config.num_envs
+
+
+def check(config: TrainConfig, num_minibatches: int = 1) -> None:
+    """Raise ValueError, naming field, value and fix, where a config cannot be run."""
+    for field, value in vars(config).items():
+        if value < (0 if field == "learning_starts" else 1):
+            raise ValueError(f"{field}={value} must be at least 1")
+    if config.replay_capacity < config.batch_size:
+        raise ValueError(
+            f"batch_size={config.batch_size} is above replay_capacity={config.replay_capacity}; "
+            f"use replay_capacity={config.batch_size} or more"
+        )
+    if config.replay_capacity < config.num_envs:
+        raise ValueError(
+            f"replay_capacity={config.replay_capacity} is below num_envs={config.num_envs}, one "
+            f"row; use replay_capacity={config.num_envs} or more"
+        )
+    if config.updates_per_iteration % num_minibatches:
+        raise ValueError(
+            f"updates_per_iteration={config.updates_per_iteration} must be a multiple of "
+            f"{num_minibatches}, the updates of one call of this algorithm"
+        )
+    if make_schedule(config).iterations_per_epoch < 1:
+        needed = config.num_envs * config.epochs + max(config.learning_starts, config.batch_size)
+        raise ValueError(
+            f"env_steps={config.env_steps} is too little for {config.epochs} epochs of "
+            f"num_envs={config.num_envs} after learning starts; use {needed + config.num_envs}"
+        )
+
+
+def _episode_sums(state: EnvState) -> Metrics:
+    """Sum over the episodes that ended in this step; broken environments are counted apart."""
+    ended = state.done & ~state.info["broken"]
+    return {
+        "episodes": ended.sum(),
+        "return": jnp.where(ended, state.info["episode_return"], 0.0).sum(),
+        "length": jnp.where(ended, state.info["episode_length"], 0).sum(),
+        "broken": state.info["broken"].sum(),
+    }
+
+
+def _episode_means(sums: Metrics) -> Metrics:
+    """Average over an epoch; NaN where no episode ended."""
+    total = jax.tree.map(jnp.sum, sums)
+    return {
+        "train/episodes": total["episodes"],
+        "train/return": total["return"] / total["episodes"],
+        "train/episode_length": total["length"] / total["episodes"],
+        "train/broken_envs": total["broken"],
+    }

@@ -1,0 +1,121 @@
+"""From one environment to a batch of them: vmap, time limit, autoreset, terminal obs, NaN guard."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from drac_jax.types import Environment, EnvSpec, EnvState
+
+
+class TaskStep(NamedTuple):
+    """One environment after a reset or a step, without a batch axis.
+
+    sim: any pytree of arrays; obs: [O]; reward: scalar; terminated: bool, the task ended;
+    truncated: bool, the episode was cut for another reason than the time limit;
+    goal: int32, the goal entered in this step (0 none, 1..G).
+    """
+
+    sim: Any
+    obs: jax.Array
+    reward: jax.Array | float = 0.0
+    terminated: jax.Array | bool = False
+    truncated: jax.Array | bool = False
+    goal: jax.Array | int = 0
+
+
+class Task(NamedTuple):
+    """One unbatched environment, the thing that a user writes.
+
+    reset: (key) -> TaskStep. step: (sim, action [A] in [-1, 1]) -> TaskStep.
+    """
+
+    spec: EnvSpec
+    reset: Callable[[jax.Array], TaskStep]
+    step: Callable[[Any, jax.Array], TaskStep]
+
+
+class _Internal(NamedTuple):
+    sim: Any  # [E, ...]
+    keys: jax.Array  # [E], one stream of reset draws per environment
+    pool: TaskStep  # [P, ...], initial states that an autoreset picks from
+
+
+def batch(task: Task, pool_size: int = 64) -> Environment:
+    """Make a batched environment of a task.
+
+    Resetting inside a vmapped step would run a reset of every environment in every step, so an
+    autoreset picks one of `pool_size` initial states, drawn once in `reset` (1 where the task has
+    a fixed start). Actions are clipped to [-1, 1]. An environment whose state, obs or reward
+    stops being finite ends at once, is replaced from the pool and reported as `broken`; its
+    terminal_obs is then the last finite obs and its reward 0.
+    """
+    if pool_size < 1:
+        raise ValueError(f"pool_size={pool_size} must be at least 1; use 64")
+
+    def reset(keys: jax.Array) -> EnvState:
+        keys, first_keys, pool_keys = jax.vmap(lambda key: jax.random.split(key, 3))(keys).T
+        pool = jax.vmap(task.reset)(jax.random.split(pool_keys[0], pool_size))
+        pool = jax.tree.map(_strong, pool)
+        first = jax.tree.map(_strong, jax.vmap(task.reset)(first_keys))
+        num_envs = keys.shape[0]
+        no, zero = jnp.zeros(num_envs, bool), jnp.zeros(num_envs)
+        info = {
+            "truncation": no,
+            "terminal_obs": first.obs,
+            "goal": jnp.zeros(num_envs, jnp.int32),
+            "broken": no,
+            "episode_return": zero,
+            "episode_length": jnp.zeros(num_envs, jnp.int32),
+        }
+        return EnvState(first.obs, zero, no, info, _Internal(first.sim, keys, pool))
+
+    def step(state: EnvState, action: jax.Array) -> EnvState:
+        sim, keys, pool = state.internal
+        out = jax.vmap(task.step)(sim, jnp.clip(action, -1.0, 1.0))
+        # The scan carry must keep the reset's dtypes, or the second call compiles again.
+        out = jax.tree.map(lambda new, ref: jnp.asarray(new, ref.dtype), out, pool)
+        broken = ~_finite(out)
+        reward = jnp.where(broken, 0.0, out.reward)
+        terminated = out.terminated & ~broken
+        running = ~state.done  # a finished episode's sums start again from zero
+        episode_length = jnp.where(running, state.info["episode_length"], 0) + 1
+        episode_return = jnp.where(running, state.info["episode_return"], 0.0) + reward
+        timeout = episode_length >= task.spec.max_steps
+        truncation = (out.truncated | timeout | broken) & ~terminated
+        done = terminated | truncation
+        info = {
+            "truncation": truncation,
+            "terminal_obs": _where(broken, state.obs, out.obs),
+            "goal": jnp.where(broken, 0, out.goal),
+            "broken": broken,
+            "episode_return": episode_return,
+            "episode_length": episode_length,
+        }
+        keys, draw_keys = jax.vmap(jax.random.split)(keys).T
+        pick = jax.vmap(lambda key: jax.random.randint(key, (), 0, pool_size))(draw_keys)
+        fresh = jax.tree.map(lambda x: x[pick], (pool.sim, pool.obs))
+        sim, obs = jax.tree.map(
+            lambda new, old: _where(done, new, old), fresh, (out.sim, out.obs)
+        )
+        return EnvState(obs, reward, done, info, _Internal(sim, keys, pool))
+
+    return Environment(task.spec, reset, step)
+
+
+def _strong(x: jax.Array) -> jax.Array:
+    """Drop weak types and 64-bit Python scalars, so that a step returns what it was given."""
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else jnp.asarray(x, x.dtype)
+
+
+def _where(mask: jax.Array, yes: jax.Array, no: jax.Array) -> jax.Array:
+    return jnp.where(mask.reshape(mask.shape + (1,) * (yes.ndim - 1)), yes, no)
+
+
+def _finite(out: TaskStep) -> jax.Array:
+    """Whether every float of each environment is finite. -> [E] bool."""
+    floats = [x for x in jax.tree.leaves(out) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    checks = [jnp.isfinite(x).reshape(x.shape[0], -1).all(axis=1) for x in floats]
+    return jnp.stack(checks).all(axis=0)

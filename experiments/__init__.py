@@ -1,0 +1,18 @@
+"""The experiments, by name."""
+
+from difflib import get_close_matches
+
+from drac_jax.experiment import Experiment
+from experiments import multigoal, pointmaze
+
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment for experiment in multigoal.EXPERIMENTS + pointmaze.EXPERIMENTS
+}
+
+
+def find(name: str) -> Experiment:
+    """Look up an experiment. Raises ValueError with the nearest names."""
+    if name not in EXPERIMENTS:
+        near = get_close_matches(name, EXPERIMENTS, n=3, cutoff=0.4) or list(EXPERIMENTS)
+        raise ValueError(f"experiment {name!r} is unknown; nearest: {', '.join(near)}")
+    return EXPERIMENTS[name]

@@ -1,0 +1,66 @@
+"""MultiGoal point mazes on MJX: three maps, a reward only on arrival at a goal."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import envs
+from drac_jax.algorithms import DracHParams
+from drac_jax.experiment import EvalConfig, Experiment, RunConfig
+from drac_jax.methods import DracOptions
+from drac_jax.train import TrainConfig
+from drac_jax.types import Environment
+
+
+@dataclass(frozen=True)
+class PointMazeOptions:
+    """layout: the map; reward: sparse (100 on arrival) or dense; obstacles: walls on `o` cells;
+    merge_walls: long boxes instead of one per cell (faster; differs at seams)."""
+
+    layout: Literal["simple", "medium", "hard"] = "simple"
+    reward: Literal["sparse", "dense"] = "sparse"
+    obstacles: bool = False
+    merge_walls: bool = True
+
+
+def make_env(options: PointMazeOptions, obstacles: bool) -> Environment:
+    """Make the maze; `obstacles` asks for the walls of the obstacle test."""
+    return envs.make(
+        "point_maze",
+        layout=options.layout,
+        reward=options.reward,
+        obstacles=obstacles or options.obstacles,
+        merge_walls=options.merge_walls,
+    )
+
+
+def _experiment(layout: Literal["simple", "medium", "hard"], env_steps: int, eval: EvalConfig):
+    # The paper's loop: one environment, one update per step, eight pairs of samples, beta 0.8.
+    paper = RunConfig(
+        env=PointMazeOptions(layout),
+        algorithm=DracOptions(estimator="paired", num_samples=17),
+        hparams=DracHParams(beta=0.8),
+        train=TrainConfig(env_steps=env_steps, epochs=25),
+        eval=eval,
+    )
+    default = replace(paper, algorithm=DracOptions())
+    # Many environments find every goal early; ten times the env steps, fewer updates.
+    fast = replace(
+        default,
+        train=TrainConfig(
+            env_steps=10 * env_steps, num_envs=256, updates_per_iteration=4, epochs=25
+        ),
+    )
+    return Experiment(
+        name=f"pointmaze_{layout}_amortized",
+        summary=f"point maze, {layout} map, sparse reward: DrAC with the amortized actor",
+        method="amortized",
+        make_env=make_env,
+        presets={"paper": paper, "default": default, "fast": fast},
+    )
+
+
+EXPERIMENTS = [
+    _experiment("simple", 100_000, EvalConfig(episodes=40, final_episodes=80)),
+    _experiment("medium", 200_000, EvalConfig(episodes=40, final_episodes=80)),
+    _experiment("hard", 300_000, EvalConfig(episodes=80, final_episodes=160)),
+]
