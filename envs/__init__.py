@@ -1,5 +1,48 @@
-"""stub"""
-from envs.wrappers import batch
-from envs.multigoal import make_multigoal
-def make(name, **kw):
-    return batch(make_multigoal(**kw), pool_size=1)
+"""The environments, by name."""
+
+import inspect
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+from drac_jax.types import Environment
+from envs.wrappers import Task, TaskStep, batch
+
+__all__ = ["ENVIRONMENTS", "Task", "TaskStep", "batch", "make"]
+
+
+def _multigoal() -> Callable[..., Task]:
+    from envs.multigoal import make_multigoal
+
+    return make_multigoal
+
+
+def _point_maze() -> Callable[..., Task]:
+    from envs.point_maze import make_point_maze  # imports MuJoCo, which takes a second
+
+    return make_point_maze
+
+
+# name -> how to get the task's factory, and the size of its reset pool (1: the start is fixed).
+ENVIRONMENTS: dict[str, tuple[Callable[[], Callable[..., Task]], int]] = {
+    "multigoal": (_multigoal, 1),
+    "point_maze": (_point_maze, 1),
+}
+
+
+def make(name: str, **options: Any) -> Environment:
+    """Make a batched environment by name; options are those of its task.
+
+    Raises ValueError for an unknown name (with the nearest) or option (with those there are).
+    """
+    if name not in ENVIRONMENTS:
+        near = get_close_matches(name, ENVIRONMENTS, n=3, cutoff=0.0)
+        raise ValueError(f"environment {name!r} is unknown; nearest: {', '.join(near)}")
+    factory, pool_size = ENVIRONMENTS[name]
+    make_task = factory()
+    known = inspect.signature(make_task).parameters
+    if unknown := set(options) - set(known):
+        raise ValueError(
+            f"{name} has no option {sorted(unknown)[0]!r}; it has {', '.join(known)}"
+        )
+    return batch(make_task(**options), pool_size)

@@ -1,0 +1,174 @@
+"""The multi-goal maps: text layouts, their geometry, and walls merged into few long boxes.
+
+Legend: `#` wall, `.` free, `S` start, `G` goal, `o` free in training and a wall in the obstacle
+test, blank outside. Goals are numbered row by row, left to right, from 1. The world's origin is
+the centre of the map, x to the right and y up. Source: the mazes of DrAC (arXiv 2511.01374).
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
+
+import numpy as np
+
+from drac_jax.types import Scene
+
+SIMPLE = """
+###########
+#G.......G#
+#.........#
+#..o...o..#
+#.........#
+#....S....#
+#.........#
+#..o...o..#
+#.........#
+#G.......G#
+###########
+"""
+MEDIUM = """
+#############
+#G..#...#..G#
+#...#...#...#
+#...o...o...#
+#...........#
+#..###S###..#
+#...........#
+#...o...o...#
+#...#...#...#
+#G..#...#..G#
+#############
+"""
+HARD = """
+   #### ####
+   #.G###G.#
+  ##..#.#..##
+###..o#.#o..###
+#.............#
+#G.o.......o.G#
+####..#.#..####
+ #.....S.....#
+####..#.#..####
+#G.o.......o.G#
+#.............#
+###..o#.#o..###
+  ##..#.#..##
+   #.G###G.#
+   #### ####
+"""
+LAYOUTS = {"simple": SIMPLE, "medium": MEDIUM, "hard": HARD}
+MAX_STEPS = {"simple": 150, "medium": 300, "hard": 600}
+SYMBOLS = "#.SGo "
+
+
+class Maze(NamedTuple):
+    """A map in world units.
+
+    cells: the rows of text, padded to a rectangle; walls: [W, 4], boxes as (x_min, y_min, x_max,
+    y_max); goals: [G, 2]; start: [2]; half: half the side of a cell.
+    """
+
+    cells: tuple[str, ...]
+    walls: np.ndarray
+    goals: np.ndarray
+    start: np.ndarray
+    half: float
+
+    def scene(self) -> Scene:
+        """Make the plan view that trajectories are drawn on."""
+        width, height = len(self.cells[0]) * self.half, len(self.cells) * self.half
+        start = (float(self.start[0]), float(self.start[1]))
+        bounds = (-width, width, -height, height)
+        return Scene(bounds, self.walls, self.goals, self.half, "square", start)
+
+
+def find(name: str) -> str:
+    """Look up a layout by name. Raises ValueError with the nearest name."""
+    if name not in LAYOUTS:
+        near = get_close_matches(name, LAYOUTS, n=1, cutoff=0.0)[0]
+        names = ", ".join(LAYOUTS)
+        raise ValueError(f"layout {name!r} is unknown; nearest: {near} (there are {names})")
+    return LAYOUTS[name]
+
+
+def build(
+    layout: str, cell_size: float = 1.0, obstacles: bool = False, merge: bool = True
+) -> Maze:
+    """Read a layout's text. obstacles: make the `o` cells walls; merge: join wall cells into
+    boxes. Raises ValueError for what is not a map: the sign and where it stands."""
+    cells = _read(layout)
+    walls = ("#", "o") if obstacles else ("#",)
+    solid = np.array([[cell in walls for cell in row] for row in cells])
+    boxes = _merged(solid) if merge else [(r, c, r + 1, c + 1) for r, c in np.argwhere(solid)]
+    goals = [_centre(cells, spot, cell_size) for spot in _spots(cells, "G")]
+    start = _centre(cells, _spots(cells, "S")[0], cell_size)
+    world = np.array([_box(cells, box, cell_size) for box in boxes])
+    return Maze(cells, world, np.array(goals), start, cell_size / 2)
+
+
+def _read(layout: str) -> tuple[str, ...]:
+    rows = layout.strip("\n").split("\n")
+    for number, row in enumerate(rows, start=1):
+        for column, symbol in enumerate(row, start=1):
+            if symbol not in SYMBOLS:
+                raise ValueError(
+                    f"layout line {number}, column {column}: {symbol!r} is no map symbol; use one "
+                    f"of {SYMBOLS!r}"
+                )
+    width = max(map(len, rows))
+    cells = tuple(row.ljust(width) for row in rows)
+    for symbol, least, most in (("S", 1, 1), ("G", 1, width * len(rows))):
+        if not least <= len(_spots(cells, symbol)) <= most:
+            wanted = "exactly one" if most == 1 else "at least one"
+            raise ValueError(f"layout has {len(_spots(cells, symbol))} {symbol!r}; use {wanted}")
+    return cells
+
+
+def _spots(cells: Sequence[str], symbol: str) -> list[tuple[int, int]]:
+    return [(r, c) for r, row in enumerate(cells) for c, cell in enumerate(row) if cell == symbol]
+
+
+def _centre(cells: Sequence[str], spot: tuple[int, int], size: float) -> np.ndarray:
+    row, column = spot
+    x0, y0, x1, y1 = _box(cells, (row, column, row + 1, column + 1), size)
+    return np.array([(x0 + x1) / 2, (y0 + y1) / 2])
+
+
+def _box(cells: Sequence[str], box: tuple[int, int, int, int], size: float) -> list[float]:
+    """Turn rows and columns [from, to) into (x_min, y_min, x_max, y_max)."""
+    top, left, bottom, right = box
+    middle_x, middle_y = len(cells[0]) / 2, len(cells) / 2
+    corners = (left - middle_x, middle_y - bottom, right - middle_x, middle_y - top)
+    return [size * corner for corner in corners]
+
+
+def _merged(solid: np.ndarray) -> list[tuple[int, int, int, int]]:
+    """Cover the solid cells by disjoint boxes, greedily: the longest run, then widened."""
+    left = solid.copy()
+    boxes = []
+    while left.any():
+        top, first, bottom, end = max(map(lambda s: _grow(left, *s), np.argwhere(left)), key=_area)
+        left[top:bottom, first:end] = False
+        boxes.append((top, first, bottom, end))
+    return boxes
+
+
+def _grow(free: np.ndarray, row: int, column: int) -> tuple[int, int, int, int]:
+    """Grow the larger of the two boxes from a top left cell: right then down, down then right."""
+    right = column
+    while right < free.shape[1] and free[row, right]:
+        right += 1
+    down = row
+    while down < free.shape[0] and free[down, column]:
+        down += 1
+    wide_to, tall_to = row, column
+    while wide_to < free.shape[0] and free[wide_to, column:right].all():
+        wide_to += 1
+    while tall_to < free.shape[1] and free[row:down, tall_to].all():
+        tall_to += 1
+    return max((row, column, wide_to, right), (row, column, down, tall_to), key=_area)
+
+
+def _area(box: tuple[int, int, int, int]) -> int:
+    top, left, bottom, right = box
+    return (bottom - top) * (right - left)

@@ -1,0 +1,1 @@
+"""Benchmarks: contenders of one run side by side, compile time apart."""
