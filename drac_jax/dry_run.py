@@ -49,7 +49,9 @@ def estimate(job: Job) -> tuple[float, float]:
     spec = job.env.spec
     agents = jax.vmap(job.algorithm.init, (0, 0, None))(keys, job.members.hparams, spec.obs_size)
     shape = (len(keys), job.algorithm.num_minibatches, config.batch_size)
-    obs, action, scalar = (jnp.zeros((*shape, *s)) for s in ((spec.obs_size,), (spec.action_size,), ()))
+    obs, action, scalar = (
+        jnp.zeros((*shape, *s)) for s in ((spec.obs_size,), (spec.action_size,), ())
+    )
     batch = Transition(obs, action, scalar, scalar, obs)
     states = jax.vmap(job.env.reset)(
         jax.vmap(lambda key: jax.random.split(key, config.num_envs))(keys)

@@ -108,7 +108,7 @@ def to_dict(config: Any) -> Any:
 def from_dict(default: Any, saved: Any) -> Any:
     """Rebuild a configuration of the type of `default` from its JSON form. Raises ValueError for
     fields that there are not."""
-    if not dataclasses.is_dataclass(default):
+    if not dataclasses.is_dataclass(default) or isinstance(default, type):
         if isinstance(default, Mapping):
             return {name: tuple(values) for name, values in saved.items()}
         return tuple(saved) if isinstance(default, tuple) else saved

@@ -19,7 +19,9 @@ def summarise(job: Job, episodes: Episodes) -> list[Result]:
     goals = job.env.spec.num_goals
     return [
         label
-        | metrics.episode_summary(episodes.returns[i], episodes.lengths[i], episodes.goals[i], goals)
+        | metrics.episode_summary(
+            episodes.returns[i], episodes.lengths[i], episodes.goals[i], goals
+        )
         | {"eval/broken_episodes": int(episodes.broken[i].sum())}
         for i, label in enumerate(job.members.labels)
     ]

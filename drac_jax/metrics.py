@@ -6,27 +6,28 @@
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 GROUP_SIZE = 5  # episodes a robustness test may use: the 5 of SR5
 
 
-def arrivals(goals: np.ndarray, num_goals: int) -> np.ndarray:
+def arrivals(goals: ArrayLike, num_goals: int) -> np.ndarray:
     """Count the arrivals at each goal. goals: [N] -> [G]."""
     return np.bincount(np.asarray(goals), minlength=num_goals + 1)[1:]
 
 
-def reachable_modes(goals: np.ndarray, num_goals: int) -> int:
+def reachable_modes(goals: ArrayLike, num_goals: int) -> int:
     """Count the goals that at least one episode reached. goals: [N]."""
     return int((arrivals(goals, num_goals) > 0).sum())
 
 
-def multi_goal_score(goals: np.ndarray, num_goals: int) -> float:
+def multi_goal_score(goals: ArrayLike, num_goals: int) -> float:
     """Compute sum_i min(share of episodes at goal i, 1/G): 1 is even and complete. goals: [N]."""
-    shares = arrivals(goals, num_goals) / len(goals)
+    shares = arrivals(goals, num_goals) / np.size(goals)
     return float(np.minimum(shares, 1.0 / num_goals).sum())
 
 
-def removal_sr5(goals: np.ndarray, num_goals: int, removed: int | None = None) -> float:
+def removal_sr5(goals: ArrayLike, num_goals: int, removed: int | None = None) -> float:
     """Compute the chance that a reached goal survives a random removal, exactly.
 
     goals: [groups, 5]; removed: goals taken away, G // 2 unless given. A group that reached R
@@ -39,7 +40,7 @@ def removal_sr5(goals: np.ndarray, num_goals: int, removed: int | None = None) -
     return float(1.0 - np.mean(lost) / math.comb(num_goals, n))
 
 
-def removal_sr5_reference(goals: np.ndarray, num_goals: int, removed: int | None = None) -> float:
+def removal_sr5_reference(goals: ArrayLike, num_goals: int, removed: int | None = None) -> float:
     """Compute the reference implementation's removal SR5, which counts R >= G - n as certain and
     uses C(G - R, n) below: a little high at R = n. goals: [groups, 5]."""
     n = num_goals // 2 if removed is None else removed
@@ -48,20 +49,21 @@ def removal_sr5_reference(goals: np.ndarray, num_goals: int, removed: int | None
     return float(1.0 - np.mean(lost) / math.comb(num_goals, n))
 
 
-def obstacle_sr5(goals: np.ndarray) -> float:
+def obstacle_sr5(goals: ArrayLike) -> float:
     """Compute the share of groups with at least one arrival. goals: [groups, 5]."""
     return float((np.asarray(goals) > 0).any(axis=1).mean())
 
 
-def _distinct(goals: np.ndarray) -> list[int]:
+def _distinct(goals: ArrayLike) -> list[int]:
     return [len(set(group[group > 0])) for group in np.asarray(goals)]
 
 
 def episode_summary(
-    returns: np.ndarray, lengths: np.ndarray, goals: np.ndarray, num_goals: int
+    returns: ArrayLike, lengths: ArrayLike, goals: ArrayLike, num_goals: int
 ) -> dict[str, float]:
     """Summarise N episodes of one seed. returns, lengths, goals: [N]. Goal metrics only where
     the task has goals."""
+    returns, lengths = np.asarray(returns), np.asarray(lengths)
     summary = {
         "eval/return": float(np.mean(returns)),
         "eval/return_std": float(np.std(returns)),

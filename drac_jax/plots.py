@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from numpy.typing import ArrayLike
 
 matplotlib.use("Agg")
 from matplotlib import patches
@@ -60,12 +61,13 @@ def _by_member(records: Sequence[Mapping], name: str, steps: Sequence[int]) -> n
 
 
 def trajectories(
-    scene: Scene, paths: np.ndarray, goals: np.ndarray, titles: Sequence[str], path: Path
+    scene: Scene, paths: ArrayLike, goals: ArrayLike, titles: Sequence[str], path: Path
 ) -> None:
     """Draw sampled episodes on the map, coloured by the goal they reached.
 
     paths: [members, N, T + 1, O], whose first two numbers are the position; goals: [members, N].
     """
+    paths, goals = np.asarray(paths), np.asarray(goals)
     count = min(len(paths), MAX_MEMBERS_DRAWN)
     columns = min(count, 4)
     rows = -(-count // columns)
@@ -100,7 +102,7 @@ def draw_scene(axis: Axes, scene: Scene) -> None:
 
 def _goal_patch(scene: Scene, x: float, y: float, colour: str) -> patches.Patch:
     r = scene.goal_radius
-    style = {"fc": colour, "alpha": 0.35, "ec": colour}
+    style: dict[str, Any] = {"fc": colour, "alpha": 0.35, "ec": colour}
     if scene.goal_shape == "circle":
         return patches.Circle((x, y), r, **style)
     return patches.Rectangle((x - r, y - r), 2 * r, 2 * r, **style)

@@ -15,8 +15,22 @@ import jax
 from rich.console import Console
 from rich.status import Status
 
-CONFIG, METRICS, SUMMARY, CHECKPOINTS = "config.json", "metrics.jsonl", "summary.json", "checkpoints"
-PACKAGES = ("drac_jax", "jax", "jaxlib", "flax", "optax", "mujoco", "mujoco-mjx", "orbax-checkpoint")
+CONFIG, METRICS, SUMMARY, CHECKPOINTS = (
+    "config.json",
+    "metrics.jsonl",
+    "summary.json",
+    "checkpoints",
+)
+PACKAGES = (
+    "drac_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "mujoco",
+    "mujoco-mjx",
+    "orbax-checkpoint",
+)
 
 
 def new_folder(root: Path, experiment: str) -> Path:
@@ -65,7 +79,8 @@ def environment_facts() -> dict[str, Any]:
     """Collect versions, device and git commit, for whoever wants to repeat the run."""
     device = jax.devices()[0]
     return {
-        "versions": {"python": sys.version.split()[0]} | {name: _version(name) for name in PACKAGES},
+        "versions": {"python": sys.version.split()[0]}
+        | {name: _version(name) for name in PACKAGES},
         "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
         "git_commit": _git_commit(),
     }
@@ -168,5 +183,7 @@ def _start_wandb(project: str) -> Any:
     try:
         import wandb
     except ImportError:
-        raise ValueError("--wandb needs the package; install it: pip install -e '.[wandb]'") from None
+        raise ValueError(
+            "--wandb needs the package; install it: pip install -e '.[wandb]'"
+        ) from None
     return wandb.init(project=project)

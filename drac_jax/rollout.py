@@ -18,9 +18,7 @@ def env_step(env: Environment, state: EnvState, act: Act) -> tuple[EnvState, Tra
     after = env.step(state, action)
     terminated = after.done & ~after.info["truncation"]
     discount = 1.0 - terminated.astype(jnp.float32)
-    transition = Transition(
-        state.obs, action, after.reward, discount, after.info["terminal_obs"]
-    )
+    transition = Transition(state.obs, action, after.reward, discount, after.info["terminal_obs"])
     return after, transition
 
 

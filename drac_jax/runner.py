@@ -31,7 +31,7 @@ class Programs(NamedTuple):
     init: Callable
     epoch: Callable
     evaluate: Callable
-    seconds: float
+    compile_seconds: float = 0.0
 
 
 class Run:
@@ -69,14 +69,14 @@ class Run:
         evaluate = make_evaluate(job.env, job.algorithm.act, job.config.eval.episodes)
         init = jax.jit(jax.vmap(job.functions.init))
         epoch = jax.jit(jax.vmap(job.functions.epoch), donate_argnums=0)
-        compiled = [
-            init.lower(self.train_keys, job.members.hparams).compile(),
-            epoch.lower(state).compile(),
-            jax.jit(jax.vmap(evaluate)).lower(state.agent, self.eval_keys).compile(),
-        ]
+        programs = Programs(
+            init=init.lower(self.train_keys, job.members.hparams).compile(),
+            epoch=epoch.lower(state).compile(),
+            evaluate=jax.jit(jax.vmap(evaluate)).lower(state.agent, self.eval_keys).compile(),
+        )
         seconds = time.perf_counter() - began
         self.reporter.say(f"compiled in {seconds:.1f} s")
-        return Programs(*compiled, seconds)
+        return programs._replace(compile_seconds=seconds)
 
     def _train(self, programs: Programs, state: TrainState) -> dict[str, Any]:
         epochs = self.job.schedule.epochs
@@ -168,7 +168,7 @@ class Run:
         summary = {
             "experiment": self.job.experiment.name,
             "seeds": results,
-            "timings": self._timings(programs.seconds),
+            "timings": self._timings(programs.compile_seconds),
             **report.environment_facts(),
         }
         report.write_json(self.folder / report.SUMMARY, summary)

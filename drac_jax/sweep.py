@@ -47,7 +47,7 @@ def members(
         name: jnp.array([label.get(name, getattr(hparams, name)) for label in labels], jnp.float32)
         for name in known
     }
-    return Members([label["seed"] for label in labels], type(hparams)(**columns), labels)
+    return Members([int(label["seed"]) for label in labels], type(hparams)(**columns), labels)
 
 
 def keys(members: Members) -> tuple[jax.Array, jax.Array]:

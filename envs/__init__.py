@@ -42,7 +42,5 @@ def make(name: str, **options: Any) -> Environment:
     make_task = factory()
     known = inspect.signature(make_task).parameters
     if unknown := set(options) - set(known):
-        raise ValueError(
-            f"{name} has no option {sorted(unknown)[0]!r}; it has {', '.join(known)}"
-        )
+        raise ValueError(f"{name} has no option {sorted(unknown)[0]!r}; it has {', '.join(known)}")
     return batch(make_task(**options), pool_size)

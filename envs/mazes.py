@@ -91,9 +91,7 @@ def find(name: str) -> str:
     return LAYOUTS[name]
 
 
-def build(
-    layout: str, cell_size: float = 1.0, obstacles: bool = False, merge: bool = True
-) -> Maze:
+def build(layout: str, cell_size: float = 1.0, obstacles: bool = False, merge: bool = True) -> Maze:
     """Read a layout's text. obstacles: make the `o` cells walls; merge: join wall cells into
     boxes. Raises ValueError for what is not a map: the sign and where it stands."""
     cells = _read(layout)
@@ -147,7 +145,7 @@ def _merged(solid: np.ndarray) -> list[tuple[int, int, int, int]]:
     left = solid.copy()
     boxes = []
     while left.any():
-        top, first, bottom, end = max(map(lambda s: _grow(left, *s), np.argwhere(left)), key=_area)
+        top, first, bottom, end = max((_grow(left, *s) for s in np.argwhere(left)), key=_area)
         left[top:bottom, first:end] = False
         boxes.append((top, first, bottom, end))
     return boxes

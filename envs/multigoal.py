@@ -1,5 +1,6 @@
 """MultiGoal: a 2-D point without physics and four goals that are equally good."""
 
+from functools import partial
 from typing import Literal
 
 import jax
@@ -37,38 +38,36 @@ def make_multigoal(
     if reward not in ("dense", "sparse"):
         raise ValueError(f"reward={reward!r} is unknown; use 'dense' or 'sparse'")
 
-    def goal_distances(points: jax.Array) -> jax.Array:
-        offset = points[..., None, :] - GOALS
-        if metric == "linf":
-            return jnp.abs(offset).max(axis=-1)
-        return jnp.sqrt(jnp.square(offset).sum(axis=-1))
+    distances = partial(_goal_distances, metric)
 
     def reset(key: jax.Array) -> TaskStep:
         start = jnp.zeros(2)
         return TaskStep(sim=start, obs=start)
 
     def step(position: jax.Array, action: jax.Array) -> TaskStep:
-        target = position + action
         # The goal test sees the unobstructed segment, as the reference's does.
         along = jnp.linspace(0.0, 1.0, SEGMENT_POINTS)[:, None]
-        entered = (goal_distances(position + along * action) <= GOAL_RADIUS).any(axis=0)
+        entered = (distances(position + along * action) <= GOAL_RADIUS).any(axis=0)
         reached = entered.any()
         goal = jnp.where(reached, jnp.argmax(entered) + 1, 0)
+        target = position + action
         moved = _stop_at_walls(position, target) if obstacles else target
-        bonus = GOAL_BONUS * reached
-        progress = goal_distances(position).min() - goal_distances(moved).min()
-        return TaskStep(
-            sim=moved,
-            obs=moved,
-            reward=bonus + progress if reward == "dense" else bonus,
-            terminated=reached,
-            truncated=(jnp.abs(moved) > BOX).any(),
-            goal=goal,
-        )
+        progress = distances(position).min() - distances(moved).min()
+        paid = GOAL_BONUS * reached + (progress if reward == "dense" else 0.0)
+        left_box = (jnp.abs(moved) > BOX).any()
+        return TaskStep(moved, moved, paid, reached, left_box, goal)
 
     variant = "_".join(["multigoal", metric, reward] + ["obstacles"] * obstacles)
     spec = EnvSpec(variant, 2, 2, MAX_STEPS, len(GOALS), _scene(metric, obstacles))
     return Task(spec, reset, step)
+
+
+def _goal_distances(metric: str, points: jax.Array) -> jax.Array:
+    """Measure the distance of points [..., 2] to every goal. -> [..., G]."""
+    offset = points[..., None, :] - GOALS
+    if metric == "linf":
+        return jnp.abs(offset).max(axis=-1)
+    return jnp.sqrt(jnp.square(offset).sum(axis=-1))
 
 
 def _stop_at_walls(position: jax.Array, target: jax.Array) -> jax.Array:

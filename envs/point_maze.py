@@ -1,16 +1,20 @@
 """MultiGoalPointMaze: the Gymnasium-Robotics point in the multi-goal maps, on MJX."""
 
+import contextlib
+import io
+from collections.abc import Callable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import mujoco
-import numpy as np
-from mujoco import mjx
 
 from drac_jax.types import EnvSpec
 from envs import mazes
 from envs.wrappers import Task, TaskStep
+
+with contextlib.redirect_stdout(io.StringIO()):  # it prints that NVIDIA's warp is not there
+    from mujoco import mjx
 
 MASS = 4.18879020478639  # kg: a sphere of radius 0.1 and density 1000
 MAX_SPEED = 5.0  # of each coordinate, applied before a step
@@ -112,12 +116,13 @@ def model_xml(maze: mazes.Maze, cull_contacts: bool, radius: float) -> str:
     )
 
 
-def _physics(maze: mazes.Maze, cull_contacts: bool, radius: float):
+def _physics(
+    maze: mazes.Maze, cull_contacts: bool, radius: float
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Make one physics step on the state that matters: (x, y, vx, vy)."""
     model = mujoco.MjModel.from_xml_string(model_xml(maze, cull_contacts, radius))
     mjx_model = mjx.put_model(model)
     blank = mjx.make_data(model)
-    start = jnp.asarray(maze.start, jnp.float32)
 
     def step(state: jax.Array, action: jax.Array) -> jax.Array:
         # Slide joints measure from the body's place in the model, the origin of the map.

@@ -1,6 +1,7 @@
 """From one environment to a batch of them: vmap, time limit, autoreset, terminal obs, NaN guard."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -53,55 +54,60 @@ def batch(task: Task, pool_size: int = 64) -> Environment:
     """
     if pool_size < 1:
         raise ValueError(f"pool_size={pool_size} must be at least 1; use 64")
+    return Environment(task.spec, partial(_reset, task, pool_size), partial(_step, task))
 
-    def reset(keys: jax.Array) -> EnvState:
-        keys, first_keys, pool_keys = jax.vmap(lambda key: jax.random.split(key, 3))(keys).T
-        pool = jax.vmap(task.reset)(jax.random.split(pool_keys[0], pool_size))
-        pool = jax.tree.map(_strong, pool)
-        first = jax.tree.map(_strong, jax.vmap(task.reset)(first_keys))
-        num_envs = keys.shape[0]
-        no, zero = jnp.zeros(num_envs, bool), jnp.zeros(num_envs)
-        info = {
-            "truncation": no,
-            "terminal_obs": first.obs,
-            "goal": jnp.zeros(num_envs, jnp.int32),
-            "broken": no,
-            "episode_return": zero,
-            "episode_length": jnp.zeros(num_envs, jnp.int32),
-        }
-        return EnvState(first.obs, zero, no, info, _Internal(first.sim, keys, pool))
 
-    def step(state: EnvState, action: jax.Array) -> EnvState:
-        sim, keys, pool = state.internal
-        out = jax.vmap(task.step)(sim, jnp.clip(action, -1.0, 1.0))
-        # The scan carry must keep the reset's dtypes, or the second call compiles again.
-        out = jax.tree.map(lambda new, ref: jnp.asarray(new, ref.dtype), out, pool)
-        broken = ~_finite(out)
-        reward = jnp.where(broken, 0.0, out.reward)
-        terminated = out.terminated & ~broken
-        running = ~state.done  # a finished episode's sums start again from zero
-        episode_length = jnp.where(running, state.info["episode_length"], 0) + 1
-        episode_return = jnp.where(running, state.info["episode_return"], 0.0) + reward
-        timeout = episode_length >= task.spec.max_steps
-        truncation = (out.truncated | timeout | broken) & ~terminated
-        done = terminated | truncation
-        info = {
-            "truncation": truncation,
-            "terminal_obs": _where(broken, state.obs, out.obs),
-            "goal": jnp.where(broken, 0, out.goal),
-            "broken": broken,
-            "episode_return": episode_return,
-            "episode_length": episode_length,
-        }
-        keys, draw_keys = jax.vmap(jax.random.split)(keys).T
-        pick = jax.vmap(lambda key: jax.random.randint(key, (), 0, pool_size))(draw_keys)
-        fresh = jax.tree.map(lambda x: x[pick], (pool.sim, pool.obs))
-        sim, obs = jax.tree.map(
-            lambda new, old: _where(done, new, old), fresh, (out.sim, out.obs)
-        )
-        return EnvState(obs, reward, done, info, _Internal(sim, keys, pool))
+def _reset(task: Task, pool_size: int, keys: jax.Array) -> EnvState:
+    keys, first_keys, pool_keys = jax.vmap(lambda key: jax.random.split(key, 3))(keys).T
+    pool = jax.vmap(task.reset)(jax.random.split(pool_keys[0], pool_size))
+    pool, first = jax.tree.map(_strong, (pool, jax.vmap(task.reset)(first_keys)))
+    no = jnp.zeros(keys.shape, bool)
+    info = {
+        "truncation": no,
+        "terminal_obs": first.obs,
+        "goal": no.astype(jnp.int32),
+        "broken": no,
+        "episode_return": no.astype(jnp.float32),
+        "episode_length": no.astype(jnp.int32),
+    }
+    internal = _Internal(first.sim, keys, pool)
+    return EnvState(first.obs, no.astype(jnp.float32), no, info, internal)
 
-    return Environment(task.spec, reset, step)
+
+def _step(task: Task, state: EnvState, action: jax.Array) -> EnvState:
+    sim, keys, pool = state.internal
+    out = jax.vmap(task.step)(sim, jnp.clip(action, -1.0, 1.0))
+    # The scan carry must keep the reset's dtypes, or the second call compiles again.
+    out = jax.tree.map(lambda new, ref: jnp.asarray(new, ref.dtype), out, pool)
+    broken = ~_finite(out)
+    reward = jnp.where(broken, 0.0, out.reward)
+    # The sums of a finished episode start again from zero.
+    length = jnp.where(state.done, 0, state.info["episode_length"]) + 1
+    total = jnp.where(state.done, 0.0, state.info["episode_return"]) + reward
+    terminated = out.terminated & ~broken
+    truncation = (out.truncated | (length >= task.spec.max_steps) | broken) & ~terminated
+    done = terminated | truncation
+    info = {
+        "truncation": truncation,
+        "terminal_obs": _where(broken, state.obs, out.obs),
+        "goal": jnp.where(broken, 0, out.goal),
+        "broken": broken,
+        "episode_return": total,
+        "episode_length": length,
+    }
+    keys, sim, obs = _autoreset(keys, pool, done, out)
+    return EnvState(obs, reward, done, info, _Internal(sim, keys, pool))
+
+
+def _autoreset(
+    keys: jax.Array, pool: TaskStep, done: jax.Array, out: TaskStep
+) -> tuple[jax.Array, Any, jax.Array]:
+    """Replace the state and obs of the environments that are done by some of the pool."""
+    keys, pick_keys = jax.vmap(jax.random.split)(keys).T
+    pick = jax.vmap(lambda key: jax.random.randint(key, (), 0, pool.obs.shape[0]))(pick_keys)
+    fresh = jax.tree.map(lambda x: x[pick], (pool.sim, pool.obs))
+    sim, obs = jax.tree.map(lambda new, old: _where(done, new, old), fresh, (out.sim, out.obs))
+    return keys, sim, obs
 
 
 def _strong(x: jax.Array) -> jax.Array:

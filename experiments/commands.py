@@ -64,7 +64,9 @@ def run(args: argparse.Namespace, words: list[str]) -> int:
 def evaluate(args: argparse.Namespace, words: list[str]) -> int:
     """Play a saved run again: more episodes, the obstacle variant, another map."""
     if args.name is None:
-        raise ValueError("evaluate needs the folder of a run: python -m experiments evaluate FOLDER")
+        raise ValueError(
+            "evaluate needs the folder of a run: python -m experiments evaluate FOLDER"
+        )
     folder = Path(args.name)
     identity = saved.read_identity(folder)
     experiment = find(identity["experiment"])

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import envs
+from drac_jax.algorithms import DracHParams
 from drac_jax.experiment import EvalConfig, Experiment, RunConfig
 from drac_jax.methods import DracOptions
-from drac_jax.algorithms import DracHParams
 from drac_jax.train import TrainConfig
 from drac_jax.types import Environment
 

@@ -58,4 +58,3 @@ def _one_line(box: str, prog: str) -> str:
     lines = [line.translate(_BOX).strip() for line in box.splitlines()[1:]]
     kept = [line for line in lines if line and "For full helptext" not in line]
     return " ".join(kept) + f" (all options: {prog} --help)"
-

@@ -63,10 +63,7 @@ def functions_of(node: ast.AST, depth: int = 0):
 
 
 SOURCES = [
-    path
-    for package in PACKAGES
-    for path in sorted((ROOT / package).rglob("*.py"))
-    if is_ours(path)
+    path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")) if is_ours(path)
 ]
 each_source = pytest.mark.parametrize(
     "path", SOURCES, ids=[str(path.relative_to(ROOT)) for path in SOURCES]

@@ -13,7 +13,9 @@ def main(words: list[str]) -> int:
     elif suite == "envs":
         from experiments.throughput.environments import main as run
     else:
-        print(f"error: suite {suite!r} is unknown; use BENCH={' or '.join(SUITES)}", file=sys.stderr)
+        print(
+            f"error: suite {suite!r} is unknown; use BENCH={' or '.join(SUITES)}", file=sys.stderr
+        )
         return 2
     try:
         run(rest)
