@@ -1,6 +1,5 @@
 """A job: an experiment with every value settled and validated, before anything is compiled."""
 
-import os
 from typing import Any, NamedTuple
 
 import jax
@@ -72,7 +71,7 @@ def abstract_state(job: Job) -> TrainState:
 
 def check_memory(config: RunConfig, env: Environment, count: int) -> None:
     """Raise ValueError for a replay that cannot fit, with the largest capacity that does."""
-    free = MEMORY_SHARE * _free_memory()
+    free = MEMORY_SHARE * report.free_memory()
     needed = _replay_bytes(config, env)
     if needed * count > free:
         each = replay.nbytes(1, env.spec.obs_size, env.spec.action_size)
@@ -86,10 +85,3 @@ def check_memory(config: RunConfig, env: Environment, count: int) -> None:
 def _replay_bytes(config: RunConfig, env: Environment) -> int:
     capacity = train.replay_rows(config.train) * config.train.num_envs
     return replay.nbytes(capacity, env.spec.obs_size, env.spec.action_size)
-
-
-def _free_memory() -> float:
-    stats = jax.devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats["bytes_in_use"]
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")

@@ -63,6 +63,14 @@ def check_writable(folder: Path, needed_bytes: int) -> None:
         )
 
 
+def free_memory() -> float:
+    """Count the bytes that arrays can take on the default device."""
+    stats = jax.devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
 def gigabytes(count: int | float) -> str:
     """Format a number of bytes: 0.21 GB."""
     return f"{count / 1e9:.2f} GB"

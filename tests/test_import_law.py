@@ -7,7 +7,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("drac_jax", "envs", "experiments")
-IMPURE = {"runner", "report", "plots", "checkpoint", "experiment"}
+# The runner and its rooms: what it writes, draws, saves, plays at the end, loads and foretells.
+IMPURE = {"runner", "report", "plots", "checkpoint", "final", "saved", "dry_run"}
 OUTSIDE_WORLD = {
     *("os", "pathlib", "shutil", "tempfile", "json", "subprocess"),  # files and processes
     *("time", "datetime"),  # clocks

@@ -1,5 +1,6 @@
 """DrAC's update against the reference implementation: the same weights, batch and latents."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -48,22 +49,18 @@ def mlp(data: dict, name: str) -> dict:
     return {"params": layers}
 
 
-def twin(data: dict, when: str, net: str) -> dict:
+def twin(data: dict, when: str, net: str, stack: Callable = np.stack) -> dict:
     members = [mlp(data, f"{when}_{net}{i}") for i in (1, 2)]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *jax.tree.map(np.asarray, members))
+    return jax.tree.map(lambda *leaves: stack(leaves), *members)
 
 
 def agent_of(data: dict) -> drac.DracAgent:
-    def stack(net: str) -> dict:
-        pair = [mlp(data, f"init_{net}{i}") for i in (1, 2)]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *pair)
-
     rates = {"actor_lr": data["hp_lr"], "critic_lr": data["hp_lr"], "alpha_lr": data["hp_alpha_lr"]}
     others = {name: data[f"hp_{name}"] for name in ("gamma", "tau", "beta", "alpha_init")}
     return drac.DracAgent(
         optim.init(mlp(data, "init_actor")),
-        optim.init(stack("q")),
-        stack("tq"),
+        optim.init(twin(data, "init", "q", jnp.stack)),
+        twin(data, "init", "tq", jnp.stack),
         optim.init(data["alpha_w_init"]),
         drac.DracHParams(**rates, **others),
     )

@@ -1,0 +1,142 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drac_jax.diversity import (
+    all_pairs,
+    as_beta,
+    beta_limits,
+    check_beta,
+    paired,
+    target_diversity,
+)
+
+# Action size: (beta of a uniform policy, largest attainable beta), computed beforehand.
+LIMITS = {
+    1: (0.445, 0.500),
+    2: (0.632, 0.834),
+    3: (0.698, 1.03),
+    6: (0.762, 1.27),
+    8: (0.777, 1.34),
+    17: (0.799, 1.39),
+    20: (0.801, 1.40),
+}
+STATES = 20_000
+
+
+def actions_of(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-1.0, 1.0, shape).astype(np.float32)
+
+
+def naive_log_distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.log(np.linalg.norm(x - y, axis=-1) + 1e-5)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(st.integers(2, 7), st.integers(1, 3), st.integers(1, 3), st.integers(0, 99))
+def test_all_pairs_is_the_mean_of_the_double_loop(n, batch, action_size, seed):
+    actions = actions_of(seed, n, batch, action_size)
+    pairs = [(i, j) for i in range(n) for j in range(i)]
+    naive = np.mean([naive_log_distance(actions[i], actions[j]) for i, j in pairs], axis=0)
+    np.testing.assert_allclose(all_pairs(n).estimate(actions), naive, rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(st.integers(1, 8), st.integers(1, 3), st.integers(1, 3), st.integers(0, 99))
+def test_paired_is_the_mean_over_disjoint_pairs_without_the_first_sample(
+    pairs, batch, action_size, seed
+):
+    actions = actions_of(seed, 2 * pairs + 1, batch, action_size)
+    naive = np.mean(
+        [naive_log_distance(actions[1 + k], actions[1 + pairs + k]) for k in range(pairs)], axis=0
+    )
+    np.testing.assert_allclose(paired(pairs).estimate(actions), naive, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("diversity", [all_pairs(6), all_pairs(5), paired(3)], ids=str)
+@pytest.mark.parametrize("coincident", ["two", "all"])
+def test_gradient_is_finite_where_samples_coincide(diversity, coincident):
+    actions = actions_of(0, diversity.num_samples, 2, 3)
+    actions[slice(1, None, 3) if coincident == "two" else slice(None)] = actions[1]
+    grad = jax.grad(lambda a: diversity.estimate(a).sum())(actions)
+    assert np.isfinite(diversity.estimate(actions)).all()
+    assert np.isfinite(grad).all()
+    assert (np.abs(grad).sum() == 0.0) == (coincident == "all")
+
+
+@pytest.fixture(scope="module", params=[2, 8, 17])
+def uniform_estimates(request):
+    """Estimates [STATES] of both estimators for a uniform policy, and the action size."""
+    keys = jax.random.split(jax.random.key(0))
+    estimators = (all_pairs(6), paired(8))
+    return request.param, *(
+        np.asarray(
+            d.estimate(jax.random.uniform(key, (d.num_samples, STATES, request.param), minval=-1.0))
+        )
+        for d, key in zip(estimators, keys, strict=True)
+    )
+
+
+def test_estimators_agree_in_expectation(uniform_estimates):
+    _, ours, theirs = uniform_estimates
+    standard_error = np.sqrt((ours.var() + theirs.var()) / STATES)
+    assert abs(ours.mean() - theirs.mean()) < 4.0 * standard_error
+
+
+def test_six_samples_have_about_the_variance_of_seventeen(uniform_estimates):
+    _, ours, theirs = uniform_estimates
+    assert ours.var() <= 1.15 * theirs.var()
+
+
+def test_uniform_policy_reaches_the_uniform_limit(uniform_estimates):
+    action_size, ours, _ = uniform_estimates
+    reached = as_beta(ours.mean(), action_size)
+    np.testing.assert_allclose(reached, LIMITS[action_size][0], rtol=0.01)
+
+
+@pytest.mark.parametrize("action_size", LIMITS)
+def test_limits_are_those_computed_beforehand(action_size):
+    np.testing.assert_allclose(beta_limits(action_size), LIMITS[action_size], rtol=1e-9)
+
+
+def test_limits_grow_with_the_action_size():
+    limits = np.array([beta_limits(size) for size in range(1, 40)])
+    assert (np.diff(limits, axis=0) > 0.0).all()
+
+
+def test_beta_scale_inverts_the_target():
+    np.testing.assert_allclose(as_beta(target_diversity(0.37, 5), 5), 0.37, rtol=1e-6)
+
+
+@pytest.mark.parametrize("beta", [0.0, -0.2, 0.84, float("nan")])
+def test_unattainable_beta_is_refused(beta):
+    with pytest.raises(ValueError, match=rf"beta={beta:g} must be in \(0, 0.834\]"):
+        check_beta(beta, 2)
+
+
+def test_beta_between_uniform_and_largest_is_warned_of():
+    assert "0.632" in check_beta(0.7, 2)
+    assert check_beta(0.6, 2) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: paired(0), "pairs=0"),
+        (lambda: all_pairs(1), "num_samples=1"),
+        (lambda: all_pairs(6, 7), "q_samples=7"),
+        (lambda: all_pairs(6, 0), "q_samples=0"),
+    ],
+)
+def test_too_few_samples_are_refused(make, named):
+    with pytest.raises(ValueError, match=named):
+        make()
+
+
+def test_q_samples_are_part_of_the_samples():
+    assert all_pairs(6, 3)[:2] == (6, 3)
+    assert paired(8)[:2] == (17, 1)
+    assert jnp.shape(paired(8).estimate(actions_of(0, 17, 4, 2))) == (4,)
