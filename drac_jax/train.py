@@ -23,7 +23,9 @@ class TrainConfig:
     """The static shape of a run. Budgets count env steps, summed over the environments.
 
     updates_per_iteration: updates after each step of all environments; learning_starts: env steps
-    before the first update (at least one row and one batch); replay_capacity: transitions.
+    before the first update (at least one row and one batch); replay_capacity: transitions;
+    noise_hold: iterations for which an environment keeps its latent while collecting data. 1 draws
+    afresh, as the paper does; more explores in longer strokes (evaluations always draw afresh).
     """
 
     env_steps: int = 20_000
@@ -32,16 +34,19 @@ class TrainConfig:
     batch_size: int = 256
     replay_capacity: int = 1_000_000
     learning_starts: int = 256
+    noise_hold: int = 1
     epochs: int = 20
 
 
 class TrainState(NamedTuple):
-    """The one carry of a run, and all that a checkpoint holds."""
+    """The one carry of a run, and all that a checkpoint holds. noise_key: of the latents that
+    are being held."""
 
     agent: Any
     env: EnvState
     replay: Replay
     key: jax.Array
+    noise_key: jax.Array
     iteration: jax.Array
 
 
@@ -92,13 +97,17 @@ def make_train(env: Environment, algorithm: Algorithm, config: TrainConfig) -> T
 
 def _interact(fixed: _Run, state: TrainState, key: jax.Array) -> TrainState:
     """Step every environment once and write one row into replay."""
+    fresh = state.iteration % fixed.config.noise_hold == 0
+    noise_key = jnp.where(fresh, key, state.noise_key)
 
     def act(obs: jax.Array) -> jax.Array:
-        return fixed.algorithm.act(state.agent, obs, key)
+        return fixed.algorithm.act(state.agent, obs, noise_key)
 
     env_state, transition = env_step(fixed.env, state.env, act)
     replay = store(state.replay, transition, env_state.info["broken"])
-    return state._replace(env=env_state, replay=replay, iteration=state.iteration + 1)
+    return state._replace(
+        env=env_state, replay=replay, noise_key=noise_key, iteration=state.iteration + 1
+    )
 
 
 def _learn(fixed: _Run, state: TrainState, key: jax.Array) -> tuple[TrainState, Metrics]:
@@ -128,7 +137,7 @@ def _init(fixed: _Run, key: jax.Array, hparams: Any) -> TrainState:
     agent = fixed.algorithm.init(agent_key, hparams, spec.obs_size)
     replay = ring.init(replay_rows(fixed.config), num_envs, spec.obs_size, spec.action_size)
     env_state = fixed.env.reset(jax.random.split(env_key, num_envs))
-    state = TrainState(agent, env_state, replay, key, jnp.zeros((), jnp.int32))
+    state = TrainState(agent, env_state, replay, key, fill_key, jnp.zeros((), jnp.int32))
     fill_keys = jax.random.split(fill_key, fixed.schedule.prefill)
     return jax.lax.scan(lambda s, k: (_interact(fixed, s, k), None), state, fill_keys)[0]
 

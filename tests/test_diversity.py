@@ -56,7 +56,11 @@ def test_paired_is_the_mean_over_disjoint_pairs_without_the_first_sample(
     np.testing.assert_allclose(paired(pairs).estimate(actions), naive, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("diversity", [all_pairs(6), all_pairs(5), paired(3)], ids=str)
+@pytest.mark.parametrize(
+    "diversity",
+    [all_pairs(6), all_pairs(5), paired(3)],
+    ids=["all_pairs of 6", "all_pairs of 5", "paired"],
+)
 @pytest.mark.parametrize("coincident", ["two", "all"])
 def test_gradient_is_finite_where_samples_coincide(diversity, coincident):
     actions = actions_of(0, diversity.num_samples, 2, 3)

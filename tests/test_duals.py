@@ -9,7 +9,7 @@ from drac_jax import duals, optim
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
-@given(st.floats(1e-4, 1e4, width=32))
+@given(st.floats(2.0**-14, 2.0**14, width=32))
 def test_parameter_inverts_value(alpha):
     np.testing.assert_allclose(duals.value(duals.parameter(alpha)), alpha, rtol=1e-5)
 
