@@ -1,6 +1,6 @@
 # `make` lists the targets. Every target that needs packages installs them first, into .venv.
 
-EXP     ?= multigoal_amortized
+EXP     ?=
 BENCH   ?= update
 ARGS    ?=
 EXTRAS  ?= dev
@@ -22,18 +22,18 @@ help: ## print this list
 
 setup: $(STAMP) ## install into .venv, with uv if there is one (EXTRAS=dev,cuda for a GPU)
 
-run: $(STAMP) ## train: EXP=<name> ARGS="--flag value"; EXP=help lists the experiments
+run: $(STAMP) ## train: EXP=<name> (default multigoal_amortized; EXP=help lists them) ARGS="..."
 ifeq ($(EXP),help)
 	$(PY) -m experiments list
 else
 	$(PY) -m experiments run $(EXP) $(ARGS)
 endif
 
-evaluate: $(STAMP) ## evaluate what was trained: ARGS="..."
+evaluate: $(STAMP) ## play a saved run again: ARGS="runs/<experiment>/<id> ..."
 	$(PY) -m experiments evaluate $(ARGS)
 
-sweep: $(STAMP) ## train a grid of settings and seeds at once: ARGS="..."
-	$(PY) -m experiments sweep $(ARGS)
+sweep: $(STAMP) ## train seeds x a grid at once: EXP=<name> ARGS="--grid.beta 0.5 0.7 --seeds 4"
+	$(PY) -m experiments sweep $(EXP) $(ARGS)
 
 bench: $(STAMP) ## measure throughput: BENCH=update ARGS="..."
 	$(PY) -m experiments.throughput $(BENCH) $(ARGS)

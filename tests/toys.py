@@ -21,11 +21,12 @@ def countdown(longest: int = 5) -> Task:
 
 
 def two_armed_bandit() -> Task:
-    """One step an episode; reward: minus the squared distance to the nearer of -0.5 and 0.5."""
+    """One step an episode; reward: -20 times the squared distance to the nearer of -0.5
+    and 0.5."""
     obs = jnp.ones(1)
 
     def step(sim: jax.Array, action: jax.Array) -> TaskStep:
-        reward = -jnp.square(jnp.abs(action[0]) - 0.5)
+        reward = -20.0 * jnp.square(jnp.abs(action[0]) - 0.5)
         return TaskStep(sim, obs, reward=reward, terminated=True)
 
     return Task(EnvSpec("bandit", 1, 1, 1), lambda key: TaskStep(jnp.zeros(()), obs), step)

@@ -1,0 +1,213 @@
+"""What holds of every algorithm. A new one is a new Case."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from drac_jax.actors import amortized
+from drac_jax.algorithms import DracHParams, make_drac
+from drac_jax.checkpoint import Checkpoints
+from drac_jax.diversity import Diversity, all_pairs, paired
+from drac_jax.train import TrainConfig, make_train
+from drac_jax.types import Algorithm, Transition
+from envs import batch
+from tests.toys import countdown, two_armed_bandit
+
+HIDDEN = (16, 16)
+OBS, BATCH = 3, 32
+
+
+class Case(NamedTuple):
+    """make: (action size) -> Algorithm; hparams: its defaults; greedy: changes to them under
+    which values are those of the task alone; explorer: those with which it finds two modes."""
+
+    name: str
+    make: Callable[[int], Algorithm]
+    hparams: Any
+    greedy: dict[str, float]
+    explorer: dict[str, float]
+
+
+def drac_case(name: str, diversity: Diversity) -> Case:
+    return Case(
+        name,
+        lambda action_size: make_drac(amortized(action_size, 4, HIDDEN), diversity, HIDDEN),
+        DracHParams(),
+        greedy={"alpha_init": 1e-6, "alpha_lr": 1e-9},
+        explorer={"beta": 0.3, "alpha_init": 0.1},
+    )
+
+
+CASES = [
+    drac_case("drac_amortized_all_pairs", all_pairs(6, q_samples=2)),
+    drac_case("drac_amortized_paired", paired(8)),
+]
+
+
+class Subject(NamedTuple):
+    """A case with what every test of it needs; the compiled functions are shared.
+
+    traces: grows whenever `update` is traced; init_two, update_two: vmapped over two members.
+    """
+
+    case: Case
+    algorithm: Algorithm
+    agent: Any
+    minibatches: Transition
+    update: Callable
+    traces: list[int]
+    init_two: Callable
+    update_two: Callable
+
+
+@pytest.fixture(scope="module", params=CASES, ids=[case.name for case in CASES])
+def subject(request) -> Subject:
+    algorithm = request.param.make(2)
+    traces: list[int] = []
+
+    def update(agent: Any, minibatches: Transition, key: jax.Array) -> Any:
+        traces.append(1)
+        return algorithm.update(agent, minibatches, key)
+
+    init_two = jax.jit(jax.vmap(algorithm.init, (0, None, None)), static_argnums=2)
+    agents = init_two(jax.random.split(jax.random.key(0)), request.param.hparams, OBS)
+    agent = jax.tree.map(lambda x: x[1], agents)
+    minibatches = random_minibatches(jax.random.key(1), algorithm.num_minibatches)
+    functions = (jax.jit(update), traces, init_two, jax.jit(jax.vmap(algorithm.update)))
+    return Subject(request.param, algorithm, agent, minibatches, *functions)
+
+
+def twice(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jnp.stack([x, x]), tree)
+
+
+def random_minibatches(key: jax.Array, count: int) -> Transition:
+    keys = jax.random.split(key, 5)
+    obs, next_obs = (jax.random.normal(k, (count, BATCH, OBS)) for k in keys[:2])
+    return Transition(
+        obs,
+        jax.random.uniform(keys[2], (count, BATCH, 2), minval=-1.0),
+        jax.random.normal(keys[3], (count, BATCH)),
+        jax.random.bernoulli(keys[4], 0.9, (count, BATCH)).astype(jnp.float32),
+        next_obs,
+    )
+
+
+def leaves_of(tree: Any) -> list[np.ndarray]:
+    """Return the arrays of a tree, PRNG keys as their words."""
+    is_key = [jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jax.tree.leaves(tree)]
+    return [
+        np.asarray(jax.random.key_data(x) if key else x)
+        for x, key in zip(jax.tree.leaves(tree), is_key, strict=True)
+    ]
+
+
+def assert_close(a: Any, b: Any, tolerance: float) -> None:
+    for x, y in zip(leaves_of(a), leaves_of(b), strict=True):
+        np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
+
+
+def assert_same(a: Any, b: Any) -> None:
+    for x, y in zip(leaves_of(a), leaves_of(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_compiled_update_is_the_uncompiled_one(subject):
+    key = jax.random.key(2)
+    compiled = subject.update(subject.agent, subject.minibatches, key)
+    assert_close(compiled, subject.algorithm.update(subject.agent, subject.minibatches, key), 1e-5)
+
+
+def test_update_keeps_structure_shapes_and_types(subject):
+    new, metrics = jax.eval_shape(
+        subject.algorithm.update, subject.agent, subject.minibatches, jax.random.key(0)
+    )
+    old = jax.eval_shape(lambda agent: agent, subject.agent)
+    assert jax.tree.structure(new) == jax.tree.structure(old)
+    for before, after in zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True):
+        assert (before.shape, before.dtype) == (after.shape, after.dtype)
+        assert not before.weak_type and not after.weak_type
+    assert all(metric.shape == () for metric in metrics.values())
+    assert all(name.count("/") == 1 for name in metrics)
+
+
+def test_updates_stay_finite_and_are_traced_once(subject):
+    agent = subject.agent
+    for i in range(5):
+        agent, metrics = subject.update(agent, subject.minibatches, jax.random.key(i))
+    assert all(np.isfinite(leaf).all() for leaf in leaves_of((agent, metrics)))
+    assert any(
+        (x != y).any() for x, y in zip(leaves_of(agent), leaves_of(subject.agent), strict=True)
+    )
+    assert len(subject.traces) == 1
+
+
+def test_vmapped_member_is_as_if_alone_after_ten_updates(subject):
+    agents = subject.init_two(jax.random.split(jax.random.key(0)), subject.case.hparams, OBS)
+    alone, minibatches = subject.agent, twice(subject.minibatches)
+    for i in range(10):
+        keys = jax.random.split(jax.random.key(i))
+        agents, _ = subject.update_two(agents, minibatches, keys)
+        alone, _ = subject.update(alone, subject.minibatches, keys[1])
+    assert_close(jax.tree.map(lambda x: x[1], agents), alone, 1e-5)
+
+
+def test_actions_are_samples_within_the_box_and_the_mode_is_deterministic(subject):
+    algorithm, obs = subject.algorithm, jnp.ones((64, OBS))
+    actions = algorithm.act(subject.agent, obs, jax.random.key(0))
+    assert actions.shape == (64, 2)
+    assert (jnp.abs(actions) <= 1.0).all()
+    assert len(np.unique(actions, axis=0)) == 64
+    modes = algorithm.mode(subject.agent, obs)
+    assert modes.shape == (64, 2)
+    assert (modes == modes[0]).all()
+
+
+def test_restored_state_is_the_saved_one_and_takes_the_same_next_step(subject, tmp_path):
+    config = TrainConfig(env_steps=40, num_envs=2, batch_size=8, learning_starts=8, epochs=2)
+    train = make_train(batch(countdown(3)), subject.case.make(1), config)
+    state = jax.jit(train.init)(jax.random.key(4), subject.case.hparams)
+    state = state._replace(agent=subject.agent)
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(1, state, {"name": subject.case.name})
+    assert checkpoints.meta(1) == {"name": subject.case.name}
+    restored = checkpoints.restore(1, jax.eval_shape(lambda s: s, state))
+    assert_same(restored, state)
+    agent = jax.device_get(checkpoints.restore_agent(1, state.agent))
+    key = jax.random.key(5)
+    ours = subject.update(agent, subject.minibatches, key)
+    assert_same(ours, subject.update(subject.agent, subject.minibatches, key))
+
+
+def test_value_of_a_constant_reward_is_the_geometric_series(subject):
+    gamma = 0.5
+    hparams = subject.case.hparams.replace(
+        gamma=gamma, critic_lr=3e-3, tau=0.1, **subject.case.greedy
+    )
+    shape = (2, subject.algorithm.num_minibatches, BATCH)
+    discount = jnp.broadcast_to(jnp.array([0.0, 1.0])[:, None, None], shape)
+    constant = twice(subject.minibatches)._replace(reward=jnp.ones(shape), discount=discount)
+    agents = subject.init_two(jax.random.split(jax.random.key(6)), hparams, OBS)
+    for i in range(400):
+        keys = jax.random.split(jax.random.key(i))
+        agents, metrics = subject.update_two(agents, constant, keys)
+    ended, going_on = metrics["critic/q"]
+    np.testing.assert_allclose(ended, 1.0, atol=0.05)
+    np.testing.assert_allclose(going_on, 1.0 / (1.0 - gamma), atol=0.1)
+
+
+def test_two_equal_modes_are_both_kept(subject):
+    config = TrainConfig(env_steps=3200, num_envs=4, batch_size=64, learning_starts=64, epochs=1)
+    algorithm = subject.case.make(1)
+    rates = {"actor_lr": 3e-3, "critic_lr": 3e-3}
+    hparams = subject.case.hparams.replace(**rates, **subject.case.explorer)
+    run = jax.jit(make_train(batch(two_armed_bandit()), algorithm, config).run)
+    state, _ = run(jax.random.key(7), hparams)
+    actions = np.asarray(algorithm.act(state.agent, jnp.ones((500, 1)), jax.random.key(8)))[:, 0]
+    left, right = (np.mean(np.abs(actions - mode) < 0.25) for mode in (-0.5, 0.5))
+    assert min(left, right) > 0.2
+    assert left + right > 0.8

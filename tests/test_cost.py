@@ -1,0 +1,40 @@
+"""What an update costs, in FLOPs that XLA counts: no clock, so no noise."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from drac_jax import all_pairs, amortized, make_drac, paired
+from drac_jax.algorithms import DracHParams
+from drac_jax.types import Transition
+
+OBS, ACTION, BATCH, HIDDEN = 27, 8, 256, 256
+
+
+def flops_of_update(diversity) -> float:
+    algorithm = make_drac(amortized(ACTION), diversity)
+    agent = algorithm.init(jax.random.key(0), DracHParams(), OBS)
+    obs, action, scalar = (jnp.zeros((1, BATCH, *s)) for s in ((OBS,), (ACTION,), ()))
+    batch = Transition(obs, action, scalar, scalar, obs)
+    return jax.jit(algorithm.update).lower(agent, batch, jax.random.key(1)).cost_analysis()["flops"]
+
+
+@pytest.fixture(scope="module")
+def flops():
+    return {"paired": flops_of_update(paired()), "all_pairs": flops_of_update(all_pairs())}
+
+
+def test_all_pairs_takes_less_than_half_of_paired(flops):
+    assert flops["all_pairs"] < 0.47 * flops["paired"]
+
+
+def test_merged_forward_keeps_the_backward_pass_to_the_policy_half(flops):
+    """Count the hidden layers' multiplications: the merged pass has 2 K B rows, its gradient K B.
+
+    Of one row: 2 H^2 forward and twice that backward; critics: the target and the actor's Q
+    forward, the latter's input gradient, and the regression with both gradients.
+    """
+    row = 2 * HIDDEN**2 * BATCH
+    actor = (2 * 17 + 2 * 17) * row
+    critics = 2 * (1 + 2 + 3) * row
+    assert 1.0 < flops["paired"] / (actor + critics) < 1.25

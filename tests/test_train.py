@@ -1,0 +1,186 @@
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drac_jax import replay as ring
+from drac_jax import sweep
+from drac_jax.actors import amortized
+from drac_jax.algorithms import DracHParams, make_drac
+from drac_jax.diversity import all_pairs
+from drac_jax.train import Train, TrainConfig, check, make_schedule, make_train, replay_rows
+from envs import batch
+from tests.toys import countdown
+
+HIDDEN = (16, 16)
+# 27 iterations of 3: 5 before learning (4 for the batch of 10, 1 left over), then 2 epochs of 11.
+CONFIG = TrainConfig(
+    env_steps=81,
+    num_envs=3,
+    updates_per_iteration=2,
+    batch_size=10,
+    replay_capacity=40,
+    learning_starts=0,
+    epochs=2,
+)
+PREFILL, PER_EPOCH = 5, 11
+SEEDS, BETAS = (3, 4), (0.1, 0.4)
+
+
+class Runs(NamedTuple):
+    """The same run in all its forms."""
+
+    train: Train
+    started: Any
+    epochs: list[tuple[Any, dict]]
+    traces: dict[str, int]
+    whole: tuple[Any, dict]
+
+
+@pytest.fixture(scope="module")
+def runs() -> Runs:
+    algorithm = make_drac(amortized(1, 4, HIDDEN), all_pairs(4), HIDDEN)
+    train = make_train(batch(countdown(3)), algorithm, CONFIG)
+    members = one_member(BETAS[1], SEEDS[1])
+    init, epoch, run = jax.jit(train.init), jax.jit(train.epoch), jax.jit(train.run)
+    started = init(*members)
+    first = epoch(started)
+    second = epoch(first[0])
+    whole = run(*members)
+    init(*one_member(BETAS[0], SEEDS[0]))
+    traces = {
+        "init": init._cache_size(),
+        "epoch": epoch._cache_size(),
+        "run": run._cache_size(),
+    }
+    return Runs(train, started, [first, second], traces, whole)
+
+
+def one_member(beta: float, seed: int) -> tuple[jax.Array, DracHParams]:
+    """Make key and hparams of a run without a sweep."""
+    members = sweep.members(DracHParams(beta=beta), [seed])
+    return sweep.keys(members)[0][0], jax.tree.map(lambda x: x[0], members.hparams)
+
+
+def leaves_of(tree: Any) -> list[np.ndarray]:
+    keys = [jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jax.tree.leaves(tree)]
+    pairs = zip(jax.tree.leaves(tree), keys, strict=True)
+    return [np.asarray(jax.random.key_data(x) if is_key else x) for x, is_key in pairs]
+
+
+def test_each_function_is_traced_once(runs):
+    assert runs.traces == {"init": 1, "epoch": 1, "run": 1}
+
+
+def test_whole_run_is_its_start_and_its_epochs_bit_for_bit(runs):
+    state, metrics = runs.whole
+    last = runs.epochs[-1][0]
+    for a, b in zip(leaves_of(state), leaves_of(last), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for name, values in metrics.items():
+        np.testing.assert_array_equal(values, [m[name] for _, m in runs.epochs], err_msg=name)
+
+
+def test_swept_member_is_as_if_alone(runs):
+    members = sweep.members(DracHParams(), SEEDS, {"beta": BETAS})
+    state, metrics = jax.jit(jax.vmap(runs.train.run))(sweep.keys(members)[0], members.hparams)
+    at = members.labels.index({"seed": SEEDS[1], "beta": BETAS[1]})
+    alone_state, alone_metrics = runs.whole
+    one = jax.tree.map(lambda x: x[at], (state, metrics))
+    for a, b in zip(leaves_of(one), leaves_of((alone_state, alone_metrics)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_budget_is_spent_exactly(runs):
+    schedule = make_schedule(CONFIG)
+    assert schedule == (PREFILL, PER_EPOCH, 2)
+    state = runs.whole[0]
+    assert int(state.iteration) * CONFIG.num_envs == CONFIG.env_steps
+    assert schedule.env_steps(CONFIG, 2) == CONFIG.env_steps
+    adam_steps = int(state.agent.actor.opt_state[0].count)
+    assert adam_steps == schedule.updates(CONFIG, 2) == 2 * PER_EPOCH * 2
+
+
+def test_learning_starts_with_a_batch_in_the_replay_and_untouched_networks(runs):
+    assert int(runs.started.iteration) == PREFILL
+    assert int(runs.started.replay.row) == PREFILL
+    assert int(runs.started.agent.actor.opt_state[0].count) == 0
+    assert PREFILL * CONFIG.num_envs >= CONFIG.batch_size
+
+
+def test_ring_holds_whole_rows_within_the_capacity(runs):
+    replay = runs.whole[0].replay
+    assert replay_rows(CONFIG) == 13  # 40 // 3
+    assert replay.data.shape[:2] == (13, 3)
+    assert int(replay.row) == 27
+    rewards = ring.sample(replay, jax.random.key(0), (200,)).reward
+    assert set(np.unique(rewards)) <= {1.0, 2.0, 3.0}
+
+
+def test_ring_is_not_larger_than_the_budget():
+    assert replay_rows(replace(CONFIG, replay_capacity=10**9)) == 27
+
+
+def test_training_episodes_are_reported_as_they_end(runs):
+    for _, metrics in runs.epochs:
+        assert metrics["train/episodes"] >= PER_EPOCH * CONFIG.num_envs // 3
+        assert 1.0 <= metrics["train/episode_length"] <= 3.0
+        assert 1.0 <= metrics["train/return"] <= 6.0
+        assert metrics["train/broken_envs"] == 0
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    num_envs=st.integers(1, 40),
+    iterations=st.integers(1, 500),
+    epochs=st.integers(1, 30),
+    batch_size=st.integers(1, 300),
+    learning_starts=st.integers(0, 300),
+)
+def test_schedule_spends_every_budget_that_is_accepted(iterations, num_envs, **values):
+    config = TrainConfig(env_steps=iterations * num_envs, num_envs=num_envs, **values)
+    try:
+        check(config)
+    except ValueError:
+        return
+    schedule = make_schedule(config)
+    needed = max(config.learning_starts, config.batch_size)
+    assert schedule.env_steps(config, config.epochs) == config.env_steps
+    assert needed <= schedule.prefill * num_envs
+    assert schedule.prefill * num_envs < needed + (config.epochs + 1) * num_envs
+    assert schedule.iterations_per_epoch >= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_envs": 0}, "num_envs=0 must be at least 1"),
+        ({"epochs": -1}, "epochs=-1 must be at least 1"),
+        ({"learning_starts": -1}, "learning_starts=-1 must be at least 0"),
+        ({"batch_size": 41}, "batch_size=41 .* use replay_capacity=41 or more"),
+        ({"replay_capacity": 11, "num_envs": 12}, "num_envs=12.* use replay_capacity=12 or more"),
+        ({"env_steps": 11}, "env_steps=11 is too little .* use 19"),
+    ],
+)
+def test_config_error_names_field_value_and_fix(changes, said):
+    with pytest.raises(ValueError, match=said):
+        check(replace(CONFIG, **changes))
+
+
+def test_updates_must_be_whole_calls_of_the_algorithm():
+    with pytest.raises(ValueError, match="updates_per_iteration=2 must be a multiple of 4"):
+        check(CONFIG, num_minibatches=4)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 50))
+def test_budget_that_the_error_proposes_is_accepted(num_envs, epochs, batch_size):
+    config = TrainConfig(1, num_envs, 1, batch_size, 1000, 0, epochs)
+    with pytest.raises(ValueError, match="use [0-9]+$") as error:
+        check(config)
+    check(replace(config, env_steps=int(str(error.value).split()[-1])))
