@@ -128,9 +128,11 @@ class Run:
         for record in records:
             for name, value in record.items():
                 if not name.startswith("train/") and "/" in name and not np.isfinite(value):
+                    kept = f"the last good checkpoint is kept in {self.folder}"
                     raise ValueError(
                         f"{name} of seed {record['seed']} became {value} in epoch "
-                        f"{record['epoch']}; the last good checkpoint is kept in {self.folder}: "
+                        f"{record['epoch']}; "
+                        f"{kept if self.checkpoints.epochs() else 'nothing was saved'}: "
                         f"lower the learning rates and start again"
                     )
 

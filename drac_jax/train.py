@@ -24,8 +24,8 @@ class TrainConfig:
 
     updates_per_iteration: updates after each step of all environments; learning_starts: env steps
     before the first update (at least one row and one batch); replay_capacity: transitions;
-    noise_hold: iterations for which an environment keeps its latent while collecting data. 1 draws
-    afresh, as the paper does; more explores in longer strokes (evaluations always draw afresh).
+    held_envs: environments that keep their latent for hold_steps steps while collecting data, and
+    so explore in longer strokes; 0 as in the paper. Evaluations always draw afresh.
     """
 
     env_steps: int = 20_000
@@ -34,19 +34,20 @@ class TrainConfig:
     batch_size: int = 256
     replay_capacity: int = 1_000_000
     learning_starts: int = 256
-    noise_hold: int = 1
+    held_envs: int = 0
+    hold_steps: int = 50
     epochs: int = 20
 
 
 class TrainState(NamedTuple):
-    """The one carry of a run, and all that a checkpoint holds. noise_key: of the latents that
-    are being held."""
+    """The one carry of a run, and all that a checkpoint holds. held_key: of the latents that are
+    being held."""
 
     agent: Any
     env: EnvState
     replay: Replay
     key: jax.Array
-    noise_key: jax.Array
+    held_key: jax.Array
     iteration: jax.Array
 
 
@@ -97,16 +98,20 @@ def make_train(env: Environment, algorithm: Algorithm, config: TrainConfig) -> T
 
 def _interact(fixed: _Run, state: TrainState, key: jax.Array) -> TrainState:
     """Step every environment once and write one row into replay."""
-    fresh = state.iteration % fixed.config.noise_hold == 0
-    noise_key = jnp.where(fresh, key, state.noise_key)
+    config = fixed.config
+    held_key = jnp.where(state.iteration % config.hold_steps == 0, key, state.held_key)
 
     def act(obs: jax.Array) -> jax.Array:
-        return fixed.algorithm.act(state.agent, obs, noise_key)
+        action = fixed.algorithm.act(state.agent, obs, key)
+        if config.held_envs == 0:
+            return action
+        held = fixed.algorithm.act(state.agent, obs, held_key)
+        return jnp.concatenate([held[: config.held_envs], action[config.held_envs :]])
 
     env_state, transition = env_step(fixed.env, state.env, act)
     replay = store(state.replay, transition, env_state.info["broken"])
     return state._replace(
-        env=env_state, replay=replay, noise_key=noise_key, iteration=state.iteration + 1
+        env=env_state, replay=replay, held_key=held_key, iteration=state.iteration + 1
     )
 
 
@@ -173,8 +178,11 @@ def replay_rows(config: TrainConfig) -> int:
 def check(config: TrainConfig, num_minibatches: int = 1) -> None:
     """Raise ValueError, naming field, value and fix, where a config cannot be run."""
     for field, value in vars(config).items():
-        if value < (0 if field == "learning_starts" else 1):
-            raise ValueError(f"{field}={value} must be at least 1")
+        least = 0 if field in ("learning_starts", "held_envs") else 1
+        if value < least:
+            raise ValueError(f"{field}={value} must be at least {least}")
+    if config.held_envs > config.num_envs:
+        raise ValueError(f"held_envs={config.held_envs} must be at most num_envs={config.num_envs}")
     if config.replay_capacity < config.batch_size:
         raise ValueError(
             f"batch_size={config.batch_size} is above replay_capacity={config.replay_capacity}; "

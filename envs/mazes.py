@@ -82,44 +82,68 @@ class Maze(NamedTuple):
         return Scene(bounds, self.walls, self.goals, self.half, "square", start)
 
 
-def find(name: str) -> str:
-    """Look up a layout by name. Raises ValueError with the nearest name."""
-    if name not in LAYOUTS:
-        near = get_close_matches(name, LAYOUTS, n=1, cutoff=0.0)[0]
+def choose(
+    layout: str | Sequence[str], max_steps: int | None = None
+) -> tuple[str, tuple[str, ...], int]:
+    """Look up a map by name, or take one's own rows. -> (name, rows, time limit).
+
+    Raises ValueError for an unknown name (with the nearest) and for rows without `max_steps`.
+    """
+    if not isinstance(layout, str):
+        if max_steps is None:
+            raise ValueError("max_steps=None: a layout of one's own needs it; use 300")
+        return "custom", tuple(layout), max_steps
+    if layout not in LAYOUTS:
+        near = get_close_matches(layout, LAYOUTS, n=1, cutoff=0.0)[0]
         names = ", ".join(LAYOUTS)
-        raise ValueError(f"layout {name!r} is unknown; nearest: {near} (there are {names})")
-    return LAYOUTS[name]
+        raise ValueError(f"layout {layout!r} is unknown; nearest: {near} (there are {names})")
+    return layout, _rows(LAYOUTS[layout]), MAX_STEPS[layout] if max_steps is None else max_steps
 
 
-def build(layout: str, cell_size: float = 1.0, obstacles: bool = False, merge: bool = True) -> Maze:
-    """Read a layout's text. obstacles: make the `o` cells walls; merge: join wall cells into
-    boxes. Raises ValueError for what is not a map: the sign and where it stands."""
-    cells = _read(layout)
+def build(
+    layout: str | Sequence[str],
+    cell_size: float = 1.0,
+    obstacles: bool = False,
+    merge: bool = True,
+) -> Maze:
+    """Read a layout, as text or as rows. obstacles: make the `o` cells walls; merge: join wall
+    cells into boxes. Raises ValueError for what is not a map: the sign and where it stands."""
+    cells = _rows(layout) if isinstance(layout, str) else tuple(layout)
+    _check(cells)
     walls = ("#", "o") if obstacles else ("#",)
     solid = np.array([[cell in walls for cell in row] for row in cells])
     boxes = _merged(solid) if merge else [(r, c, r + 1, c + 1) for r, c in np.argwhere(solid)]
     goals = [_centre(cells, spot, cell_size) for spot in _spots(cells, "G")]
     start = _centre(cells, _spots(cells, "S")[0], cell_size)
-    world = np.array([_box(cells, box, cell_size) for box in boxes])
+    world = np.array([_box(cells, box, cell_size) for box in boxes]).reshape(-1, 4)
     return Maze(cells, world, np.array(goals), start, cell_size / 2)
 
 
-def _read(layout: str) -> tuple[str, ...]:
-    rows = layout.strip("\n").split("\n")
-    for number, row in enumerate(rows, start=1):
+def _rows(text: str) -> tuple[str, ...]:
+    """Split text into rows of one length; blanks at their ends are easily lost in text."""
+    rows = text.strip("\n").split("\n")
+    width = max(map(len, rows))
+    return tuple(row.ljust(width) for row in rows)
+
+
+def _check(cells: Sequence[str]) -> None:
+    for number, row in enumerate(cells, start=1):
+        if len(row) != len(cells[0]):
+            raise ValueError(
+                f"layout line {number} has {len(row)} cells and line 1 has {len(cells[0])}; use "
+                "rows of one length, with blanks outside"
+            )
         for column, symbol in enumerate(row, start=1):
             if symbol not in SYMBOLS:
                 raise ValueError(
                     f"layout line {number}, column {column}: {symbol!r} is no map symbol; use one "
                     f"of {SYMBOLS!r}"
                 )
-    width = max(map(len, rows))
-    cells = tuple(row.ljust(width) for row in rows)
-    for symbol, least, most in (("S", 1, 1), ("G", 1, width * len(rows))):
-        if not least <= len(_spots(cells, symbol)) <= most:
-            wanted = "exactly one" if most == 1 else "at least one"
-            raise ValueError(f"layout has {len(_spots(cells, symbol))} {symbol!r}; use {wanted}")
-    return cells
+    starts, goals = len(_spots(cells, "S")), len(_spots(cells, "G"))
+    if starts != 1:
+        raise ValueError(f"layout has {starts} 'S'; use exactly one")
+    if not goals:
+        raise ValueError("layout has 0 'G'; use at least one")
 
 
 def _spots(cells: Sequence[str], symbol: str) -> list[tuple[int, int]]:

@@ -2,12 +2,13 @@
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import mujoco
+import numpy as np
 
 from drac_jax.types import EnvSpec
 from envs import mazes
@@ -23,14 +24,16 @@ PROGRESS_SCALE = 10.0  # of the dense reward
 # MuJoCo 3.17 adds the margins (0.002 each) of point and wall, 3.1.6 took the larger; MJX ignores
 # margins between sphere and box, so the sphere carries them: the contact is then the same.
 CONTACT_RADIUS = {"3.17": 0.104, "3.1.6": 0.102}
-NEAREST_WALLS = 4  # contacts kept: a point in a unit cell touches at most that many boxes
-SOLVER_ITERATIONS = 4
+# Walls that the point can touch at once: those around one corner of its cell.
+TOUCHABLE_WALLS = 3
+UNIT_BOX = [-0.5, -0.5, 0.5, 0.5]
 
+# Fewer Newton or line search steps than MuJoCo's 100 and 50 reach the same velocities, because
+# there are two unknowns and at most three contacts.
 XML = """
 <mujoco>
   <compiler autolimits="true"/>
-  <option timestep="0.01" integrator="Euler" gravity="0 0 0" iterations="{iterations}"/>
-  <custom>{culling}</custom>
+  <option timestep="0.01" integrator="Euler" gravity="0 0 0" iterations="4" ls_iterations="8"/>
   <default><geom condim="1" margin="0"/></default>
   <worldbody>
     <body name="point">
@@ -48,88 +51,109 @@ XML = """
 </mujoco>
 """
 WALL = '    <geom type="box" pos="{x} {y} 0" size="{w} {h} 1" contype="2" conaffinity="1"/>'
-CULLING = (
-    f'<numeric name="max_geom_pairs" data="{NEAREST_WALLS}"/>'
-    f'<numeric name="max_contact_points" data="{NEAREST_WALLS}"/>'
-)
 
 
 def make_point_maze(
-    layout: str = "simple",
+    layout: str | Sequence[str] = "simple",
     reward: Literal["sparse", "dense"] = "sparse",
     obstacles: bool = False,
     merge_walls: bool = True,
-    cull_contacts: bool = True,
     contacts_of: Literal["3.17", "3.1.6"] = "3.17",
+    max_steps: int | None = None,
 ) -> Task:
     """Make the point maze task.
 
     obs: [4], (x, y, vx, vy) in cells and cells/s; action: [2], the motors of x and y. One physics
     step of 0.01 s per env step. reward: `sparse`, 100 on entering a goal cell, which terminates;
     `dense`, 10 x the decrease of the distance to the nearest goal until then. The start is fixed.
-    obstacles: the map's `o` cells are walls. merge_walls: long boxes, which have no ghost corners
-    at the seams of cells (the original has). cull_contacts: only the four nearest boxes.
-    contacts_of: the MuJoCo version whose contact margins are followed.
+    layout: the name of a map, or the rows of one's own. obstacles: the map's `o` cells are walls.
+    merge_walls: long boxes, which have no ghost corners at the seams of cells (the original has).
+    contacts_of: the MuJoCo version whose contact margins are followed. max_steps: the map's own
+    unless given; one's own map needs it. Raises ValueError for what is none of these.
     Source: MultiGoalPointMaze of DrAC (arXiv 2511.01374), after Gymnasium-Robotics.
     """
-    if reward not in ("sparse", "dense"):
-        raise ValueError(f"reward={reward!r} is unknown; use 'sparse' or 'dense'")
-    maze = mazes.build(mazes.find(layout), obstacles=obstacles, merge=merge_walls)
-    physics = _physics(maze, cull_contacts, CONTACT_RADIUS[contacts_of])
-    goals = jnp.asarray(maze.goals, jnp.float32)
-
-    def reset(key: jax.Array) -> TaskStep:
-        start = jnp.concatenate([jnp.asarray(maze.start, jnp.float32), jnp.zeros(2)])
-        return TaskStep(sim=start, obs=start)
+    _check(reward, contacts_of)
+    name, rows, max_steps = mazes.choose(layout, max_steps)
+    maze = mazes.build(rows, obstacles=obstacles, merge=merge_walls)
+    physics = make_physics(len(maze.walls), CONTACT_RADIUS[contacts_of])
+    walls, goals = jnp.asarray(maze.walls, jnp.float32), jnp.asarray(maze.goals, jnp.float32)
+    start = jnp.asarray([*maze.start, 0.0, 0.0], jnp.float32)
 
     def step(state: jax.Array, action: jax.Array) -> TaskStep:
-        after = physics(state, action)
-        entered = jnp.abs(after[:2] - goals).max(axis=-1) <= maze.half
-        reached = entered.any()
-        goal = jnp.where(reached, jnp.argmax(entered) + 1, 0)
-        progress = _nearest(goals, state[:2]) - _nearest(goals, after[:2])
-        otherwise = PROGRESS_SCALE * progress if reward == "dense" else 0.0
-        paid = jnp.where(reached, ARRIVAL_REWARD, otherwise)
-        return TaskStep(after, after, paid, terminated=reached, goal=goal)
+        after = physics(walls, state, action)
+        goal = arrival(goals, maze.half, after[:2])
+        gained = progress(goals, state[:2], after[:2]) if reward == "dense" else 0.0
+        paid = jnp.where(goal > 0, ARRIVAL_REWARD, gained)
+        return TaskStep(after, after, paid, terminated=goal > 0, goal=goal)
 
-    name = "_".join(["point_maze", layout, reward] + ["obstacles"] * obstacles)
-    spec = EnvSpec(name, 4, 2, mazes.MAX_STEPS[layout], len(goals), maze.scene())
-    return Task(spec, reset, step)
+    variant = "_".join(["point_maze", name, reward] + ["obstacles"] * obstacles)
+    spec = EnvSpec(variant, 4, 2, max_steps, len(goals), maze.scene())
+    return Task(spec, lambda key: TaskStep(sim=start, obs=start), step)
 
 
-def _nearest(goals: jax.Array, position: jax.Array) -> jax.Array:
-    return jnp.sqrt(jnp.square(goals - position).sum(axis=-1)).min()
-
-
-def model_xml(maze: mazes.Maze, cull_contacts: bool, radius: float) -> str:
-    """Write the MuJoCo model of a point in a maze. radius: of contact, m."""
-    walls = [
+def model_xml(walls: np.ndarray, radius: float) -> str:
+    """Write the MuJoCo model of a point among walls [W, 4]. radius: of contact, m."""
+    boxes = [
         WALL.format(x=(x0 + x1) / 2, y=(y0 + y1) / 2, w=(x1 - x0) / 2, h=(y1 - y0) / 2)
-        for x0, y0, x1, y1 in maze.walls
+        for x0, y0, x1, y1 in walls
     ]
-    return XML.format(
-        iterations=SOLVER_ITERATIONS if cull_contacts else 100,
-        culling=CULLING if cull_contacts else "",
-        radius=radius,
-        mass=MASS,
-        walls="\n".join(walls),
-    )
+    return XML.format(radius=radius, mass=MASS, walls="\n".join(boxes))
 
 
-def _physics(
-    maze: mazes.Maze, cull_contacts: bool, radius: float
-) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Make one physics step on the state that matters: (x, y, vx, vy)."""
-    model = mujoco.MjModel.from_xml_string(model_xml(maze, cull_contacts, radius))
-    mjx_model = mjx.put_model(model)
-    blank = mjx.make_data(model)
+def _check(reward: str, contacts_of: str) -> None:
+    if reward not in ("sparse", "dense"):
+        raise ValueError(f"reward={reward!r} is unknown; use 'sparse' or 'dense'")
+    if contacts_of not in CONTACT_RADIUS:
+        raise ValueError(f"contacts_of={contacts_of!r} is unknown; use '3.17' or '3.1.6'")
 
-    def step(state: jax.Array, action: jax.Array) -> jax.Array:
+
+def arrival(goals: jax.Array, half: float, position: jax.Array) -> jax.Array:
+    """Number the goal [G, 2] in whose cell, of side 2 half, a point [2] is: 1..G, 0 none."""
+    entered = jnp.abs(position - goals).max(axis=-1) <= half
+    return jnp.where(entered.any(), jnp.argmax(entered) + 1, 0)
+
+
+def progress(goals: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
+    """Pay the decrease of the Euclidean distance to the nearest goal [G, 2]: the dense reward."""
+
+    def distance(position: jax.Array) -> jax.Array:
+        return jnp.sqrt(jnp.square(goals - position).sum(axis=-1)).min()
+
+    return PROGRESS_SCALE * (distance(before) - distance(after))
+
+
+def make_physics(
+    num_walls: int, radius: float
+) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
+    """Make one physics step, (walls [W, 4], state [4], action [2]) -> state (x, y, vx, vy).
+
+    The model has only as many boxes as the point can touch, and each step puts them where the
+    nearest walls are. MJX's own culling ranks boxes by their bounding spheres, so a long box far
+    away can displace the one that is touched.
+    """
+    num_boxes = min(TOUCHABLE_WALLS, num_walls)
+    model = mujoco.MjModel.from_xml_string(model_xml(np.tile(UNIT_BOX, (num_boxes, 1)), radius))
+    mjx_model, blank = mjx.put_model(model), mjx.make_data(model)
+
+    def step(walls: jax.Array, state: jax.Array, action: jax.Array) -> jax.Array:
         # Slide joints measure from the body's place in the model, the origin of the map.
-        velocity = jnp.clip(state[2:], -MAX_SPEED, MAX_SPEED)
-        data = blank.replace(qpos=state[:2], qvel=velocity, ctrl=jnp.clip(action, -1.0, 1.0))
-        with jax.default_matmul_precision("highest"):
-            data = mjx.step(mjx_model, data)
+        position, velocity = state[:2], jnp.clip(state[2:], -MAX_SPEED, MAX_SPEED)
+        low, high = jnp.split(_nearest_walls(walls, position, num_boxes), 2, axis=1)
+        # The geoms of the world body come first: the boxes, then the point.
+        here = mjx_model.replace(
+            geom_pos=mjx_model.geom_pos.at[:num_boxes, :2].set((low + high) / 2),
+            geom_size=mjx_model.geom_size.at[:num_boxes, :2].set((high - low) / 2),
+        )
+        data = blank.replace(qpos=position, qvel=velocity, ctrl=jnp.clip(action, -1.0, 1.0))
+        with jax.default_matmul_precision("highest"):  # no TF32, which moves contacts
+            data = mjx.step(here, data)
         return jnp.concatenate([data.qpos, data.qvel])
 
     return step
+
+
+def _nearest_walls(walls: jax.Array, position: jax.Array, number: int) -> jax.Array:
+    """Pick the boxes [W, 4] that are nearest to a point [2]. -> [number, 4]."""
+    gap = jnp.maximum(jnp.maximum(walls[:, :2] - position, position - walls[:, 2:]), 0.0)
+    _, nearest = jax.lax.top_k(-jnp.square(gap).sum(axis=1), number)
+    return walls[nearest]

@@ -22,13 +22,14 @@ OBS, BATCH = 3, 32
 
 
 class Case(NamedTuple):
-    """make: (action size) -> Algorithm; hparams: its defaults; greedy: changes to them under
-    which values are those of the task alone; explorer: those with which it finds two modes."""
+    """make: (action size) -> Algorithm; hparams: its defaults; frozen: changes to them under
+    which the policy stays as it is and values are the task's alone; explorer: those with which
+    it finds two modes."""
 
     name: str
     make: Callable[[int], Algorithm]
     hparams: Any
-    greedy: dict[str, float]
+    frozen: dict[str, float]
     explorer: dict[str, float]
 
 
@@ -37,8 +38,8 @@ def drac_case(name: str, diversity: Diversity) -> Case:
         name,
         lambda action_size: make_drac(amortized(action_size, 4, HIDDEN), diversity, HIDDEN),
         DracHParams(),
-        greedy={"alpha_init": 1e-6, "alpha_lr": 1e-9},
-        explorer={"beta": 0.3, "alpha_init": 0.1},
+        frozen={"alpha_init": 1e-6, "alpha_lr": 1e-9, "actor_lr": 1e-9},
+        explorer={"beta": 0.3, "alpha_init": 1.0},
     )
 
 
@@ -186,7 +187,7 @@ def test_restored_state_is_the_saved_one_and_takes_the_same_next_step(subject, t
 def test_value_of_a_constant_reward_is_the_geometric_series(subject):
     gamma = 0.5
     hparams = subject.case.hparams.replace(
-        gamma=gamma, critic_lr=3e-3, tau=0.1, **subject.case.greedy
+        gamma=gamma, critic_lr=3e-3, tau=0.1, **subject.case.frozen
     )
     shape = (2, subject.algorithm.num_minibatches, BATCH)
     discount = jnp.broadcast_to(jnp.array([0.0, 1.0])[:, None, None], shape)
@@ -201,7 +202,14 @@ def test_value_of_a_constant_reward_is_the_geometric_series(subject):
 
 
 def test_two_equal_modes_are_both_kept(subject):
-    config = TrainConfig(env_steps=3200, num_envs=4, batch_size=64, learning_starts=64, epochs=1)
+    config = TrainConfig(
+        env_steps=4800,
+        num_envs=4,
+        updates_per_iteration=4,
+        batch_size=64,
+        learning_starts=64,
+        epochs=1,
+    )
     algorithm = subject.case.make(1)
     rates = {"actor_lr": 3e-3, "critic_lr": 3e-3}
     hparams = subject.case.hparams.replace(**rates, **subject.case.explorer)
