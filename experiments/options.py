@@ -56,5 +56,5 @@ def _split_grid(words: list[str]) -> tuple[dict[str, tuple[float, ...]], list[st
 def _one_line(box: str, prog: str) -> str:
     """Flatten tyro's drawn box to its message and its suggestions."""
     lines = [line.translate(_BOX).strip() for line in box.splitlines()[1:]]
-    kept = [line for line in lines if line and "For full helptext" not in line]
+    kept = [line for line in lines if line.strip("-") and "For full helptext" not in line]
     return " ".join(kept) + f" (all options: {prog} --help)"

@@ -17,6 +17,7 @@ def error_of(capsys):
         assert said.err.startswith("error: ")
         assert said.err.count("\n") == 1
         assert "Traceback" not in said.err + said.out
+        assert "---" not in said.err
         return said.err
 
     return run

@@ -180,7 +180,14 @@ def test_updates_must_be_whole_calls_of_the_algorithm():
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 50))
 def test_budget_that_the_error_proposes_is_accepted(num_envs, epochs, batch_size):
-    config = TrainConfig(1, num_envs, 1, batch_size, 1000, 0, epochs)
+    config = replace(
+        CONFIG,
+        env_steps=1,
+        num_envs=num_envs,
+        batch_size=batch_size,
+        replay_capacity=1000,
+        epochs=epochs,
+    )
     with pytest.raises(ValueError, match="use [0-9]+$") as error:
         check(config)
     check(replace(config, env_steps=int(str(error.value).split()[-1])))
