@@ -96,7 +96,7 @@ class Run:
         self.train_seconds += time.perf_counter() - began
         episodes = jax.device_get(programs.evaluate(state.agent, self._keys(epoch)))
         records = self._records(epoch, jax.device_get(scalars), final.summarise(self.job, episodes))
-        self._check_finite(records)
+        self._check_finite(records, state)
         report.append_records(self.folder / report.METRICS, records)
         self.reporter.log(records)
         job = self.job
@@ -123,18 +123,28 @@ class Run:
             for i, result in enumerate(results)
         ]
 
-    def _check_finite(self, records: list[Record]) -> None:
-        """Stop where learning has broken down; the last checkpoint is from before."""
-        for record in records:
-            for name, value in record.items():
-                if not name.startswith("train/") and "/" in name and not np.isfinite(value):
-                    kept = f"the last good checkpoint is kept in {self.folder}"
-                    raise ValueError(
-                        f"{name} of seed {record['seed']} became {value} in epoch "
-                        f"{record['epoch']}; "
-                        f"{kept if self.checkpoints.epochs() else 'nothing was saved'}: "
-                        f"lower the learning rates and start again"
-                    )
+    def _check_finite(self, records: list[Record], state: TrainState) -> None:
+        """Stop where learning has broken down; the last checkpoint is from before.
+
+        The metrics are from before an update and the parameters from after it: see both.
+        """
+        broken = [
+            f"{name} of seed {record['seed']} became {value}"
+            for record in records
+            for name, value in record.items()
+            if "/" in name and not name.startswith("train/") and not np.isfinite(value)
+        ] + [
+            f"agent{jax.tree_util.keystr(path)} became non-finite"
+            for path, leaf in jax.tree_util.tree_leaves_with_path(state.agent)
+            if not np.isfinite(leaf).all()
+        ]
+        if broken:
+            kept = f"the last good checkpoint is kept in {self.folder}"
+            raise ValueError(
+                f"{broken[0]} in epoch {records[0]['epoch']}; "
+                f"{kept if self.checkpoints.epochs() else 'nothing was saved'}: "
+                f"lower the learning rates and start again"
+            )
 
     def _progress(self, epoch: int, records: list[Record]) -> str:
         """Describe an epoch in one line; figures are means over the members."""

@@ -18,7 +18,7 @@ from drac_jax.rollout import env_step, store
 from drac_jax.types import Algorithm, Environment, EnvState, Metrics
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """The static shape of a run. Budgets count env steps, summed over the environments.
 
@@ -182,7 +182,10 @@ def check(config: TrainConfig, num_minibatches: int = 1) -> None:
         if value < least:
             raise ValueError(f"{field}={value} must be at least {least}")
     if config.held_envs > config.num_envs:
-        raise ValueError(f"held_envs={config.held_envs} must be at most num_envs={config.num_envs}")
+        raise ValueError(
+            f"held_envs={config.held_envs} must be at most num_envs={config.num_envs}; use "
+            f"held_envs={config.num_envs}"
+        )
     if config.replay_capacity < config.batch_size:
         raise ValueError(
             f"batch_size={config.batch_size} is above replay_capacity={config.replay_capacity}; "

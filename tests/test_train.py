@@ -15,7 +15,7 @@ from drac_jax.algorithms import DracHParams, make_drac
 from drac_jax.diversity import all_pairs
 from drac_jax.train import Train, TrainConfig, check, make_schedule, make_train, replay_rows
 from envs import batch
-from tests.toys import countdown
+from tests.toys import countdown, two_armed_bandit
 
 HIDDEN = (16, 16)
 # 27 iterations of 3: 5 before learning (4 for the batch of 10, 1 left over), then 2 epochs of 11.
@@ -191,3 +191,14 @@ def test_budget_that_the_error_proposes_is_accepted(num_envs, epochs, batch_size
     with pytest.raises(ValueError, match="use [0-9]+$") as error:
         check(config)
     check(replace(config, env_steps=int(str(error.value).split()[-1])))
+
+
+def test_held_environments_keep_their_latents():
+    """The obs never changes and nothing is learnt in the prefill, so an action tells its latent."""
+    config = replace(CONFIG, num_envs=4, held_envs=2, hold_steps=3, batch_size=24, env_steps=40)
+    algorithm = make_drac(amortized(1, 4, HIDDEN), all_pairs(4), HIDDEN)
+    state = make_train(batch(two_armed_bandit()), algorithm, config).init(*one_member(0.4, 0))
+    actions = np.asarray(state.replay.data[:6, :, 1])  # [rows, envs]; a row is (obs, action, ...)
+    same = actions[1:] == actions[:-1]
+    assert same[:, :2].tolist() == [[True] * 2, [True] * 2, [False] * 2, [True] * 2, [True] * 2]
+    assert not same[:, 2:].any()
