@@ -155,7 +155,9 @@ def sample_both(
         return jax.vjp(lambda p: actor.apply(p, obs, z), params)
 
     both, residuals = jax.vmap(sample)(jnp.stack([batch.next_obs, batch.obs]), latents)
-    vjp = jax.tree.map(lambda x: x[1], residuals)
+    # Without the barrier XLA's CPU backend fuses these slices into the products of the backward
+    # pass, which then leave the matrix library: 54 ms instead of 36.
+    vjp = jax.lax.optimization_barrier(jax.tree.map(lambda x: x[1], residuals))
     return both[0], both[1], lambda grads: vjp(grads)[0]
 
 
