@@ -1,0 +1,70 @@
+"""The README's tables and pictures, from the records in experiments/results.
+
+python -m experiments.figures
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from drac_jax import plots, report
+
+RESULTS = Path(__file__).parent / "results"
+MEASURES = {
+    "eval/reachable_modes": "goals",
+    "eval/arrival_rate": "arrive",
+    "eval/multi_goal_score": "score",
+    "eval/return": "return",
+    "eval/removal_sr5": "removal SR5",
+    "eval/obstacle_sr5": "obstacle SR5",
+}
+
+
+def read_seeds(folder: Path) -> list[dict[str, Any]]:
+    """Collect the final evaluations of all summaries of a folder, in the order of their names."""
+    return [
+        seed for path in sorted(folder.glob("*.json")) for seed in report.read_json(path)["seeds"]
+    ]
+
+
+def sweep_table(seeds: list[dict[str, Any]], name: str) -> str:
+    """Summarise seeds by a swept value: medians, and how many seeds do both."""
+    lines = [f"| {name} | seeds | goals | arrive | score | 4 goals and 90 % arrive |"]
+    lines.append("| ---: | ---: | ---: | ---: | ---: | ---: |")
+    for value in sorted({seed[name] for seed in seeds}):
+        group = [seed for seed in seeds if seed[name] == value]
+        goals, arrive, score = (
+            np.array([seed[measure] for seed in group]) for measure in list(MEASURES)[:3]
+        )
+        both = int(((goals == 4) & (arrive >= 0.9)).sum())
+        lines.append(
+            f"| {value:g} | {len(group)} | {', '.join(map(str, goals))} | {np.median(arrive):.2f} "
+            f"({arrive.min():.2f} - {arrive.max():.2f}) | {np.median(score):.2f} "
+            f"({score.min():.2f} - {score.max():.2f}) | {both} of {len(group)} |"
+        )
+    return "\n".join(lines)
+
+
+def seed_table(seeds: list[dict[str, Any]]) -> str:
+    """List the seeds of a run, one per row."""
+    measures = [measure for measure in MEASURES if measure in seeds[0]]
+    lines = ["| seed | " + " | ".join(MEASURES[measure] for measure in measures) + " |"]
+    lines.append("| ---: " * (len(measures) + 1) + "|")
+    for seed in seeds:
+        cells = (f"{seed[measure]:.3g}" for measure in measures)
+        lines.append(f"| {seed['seed']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Draw the sweep and print the tables."""
+    sweep = read_seeds(RESULTS / "multigoal_sweep")
+    plots.sweep(sweep, "beta", 4, RESULTS / "multigoal_sweep" / "sweep_beta.png")
+    print(sweep_table(sweep, "beta"))
+    for folder in sorted(RESULTS.glob("pointmaze_*")):
+        print(f"\n{folder.name}\n\n{seed_table(read_seeds(folder))}")
+
+
+if __name__ == "__main__":
+    main()
