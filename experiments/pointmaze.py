@@ -44,8 +44,8 @@ def _experiment(layout: Literal["simple", "medium", "hard"], env_steps: int, eva
     )
     default = replace(paper, algorithm=DracOptions())
     # Many environments, half of which hold their latents: with fresh ones in every step the point
-    # trembles at the start, and one episode in a thousand finds a goal; with held ones, two in
-    # three do. A reward 100 steps away reaches the start sooner with faster critics.
+    # trembles at the start, and about one episode in a thousand finds a goal; held for 50 steps,
+    # one in four does. A reward 100 steps away reaches the start sooner with faster critics.
     fast = replace(
         default,
         hparams=DracHParams(beta=0.75, critic_lr=1e-3, tau=0.02),
