@@ -1,0 +1,37 @@
+"""The README's Python runs as it stands, but for its budget."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+SMALL = "TrainConfig(env_steps=40, epochs=2, batch_size=16, learning_starts=16)"
+
+
+def block_with(text: str) -> str:
+    """Return the one example that contains `text`."""
+    (block,) = [block for block in BLOCKS if text in block]
+    return block
+
+
+@pytest.mark.heavy
+def test_python_way_trains_a_sweep():
+    names: dict = {}
+    exec(block_with("jax.vmap(train.run)").replace("TrainConfig()", SMALL), names)
+    assert names["metrics"]["critic/loss"].shape == (8, 2)
+    assert bool(jnp.isfinite(names["metrics"]["critic/loss"]).all())
+
+
+def test_own_environment_steps():
+    names: dict = {}
+    exec(block_with("two_exits"), names)
+    env = names["env"]
+    state = env.reset(jax.random.split(jax.random.key(0), 4))
+    for _ in range(12):
+        state = env.step(state, jnp.ones((4, 1)))
+    assert state.info["episode_length"].tolist() != [12] * 4  # it leaves by an exit, and resets
+    assert bool((jnp.abs(state.obs) <= 1.1).all())
