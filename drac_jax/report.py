@@ -176,7 +176,7 @@ class Reporter:
         """Send records to W&B, one group of charts per member."""
         if self._wandb is not None:
             for record in records:
-                charts = {f"seed{record['seed']}/{k}": v for k, v in record.items() if "/" in k}
+                charts = {f"member{record['member']}/{k}": v for k, v in record.items() if "/" in k}
                 self._wandb.log(charts | {"env_steps": record["env_steps"]})
 
     def close(self) -> None:
