@@ -1,6 +1,6 @@
 """The README's tables and pictures, from the records in experiments/results.
 
-python -m experiments.figures
+python -m experiments.tables
 """
 
 from pathlib import Path
