@@ -1,4 +1,4 @@
-"""The README's tables and pictures, from the records in experiments/results.
+"""The README's tables, from the records in experiments/results.
 
 python -m experiments.tables
 """
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from drac_jax import plots, report
+from drac_jax import report
 
 RESULTS = Path(__file__).parent / "results"
 MEASURES = {
@@ -58,10 +58,8 @@ def seed_table(seeds: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Draw the sweep and print the tables."""
-    sweep = read_seeds(RESULTS / "multigoal_sweep")
-    plots.sweep(sweep, "beta", 4, RESULTS / "multigoal_sweep" / "sweep_beta.png")
-    print(sweep_table(sweep, "beta"))
+    """Print the tables."""
+    print(sweep_table(read_seeds(RESULTS / "multigoal_sweep"), "beta"))
     for folder in sorted(RESULTS.glob("pointmaze_*")):
         print(f"\n{folder.name}\n\n{seed_table(read_seeds(folder))}")
 
