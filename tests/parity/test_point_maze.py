@@ -119,8 +119,8 @@ def test_goals_and_rewards_are_the_references(version):
         maze, here = maze_of(variant, merge=False), steps.variant == number
         goals = jnp.asarray(maze.goals, jnp.float32)
         before, now = jnp.float32(steps.before[here, :2]), jnp.asarray(after[here, :2])
-        goal = np.asarray(jax.vmap(lambda p: arrival(goals, maze.half, p))(now))  # noqa: B023
-        gained = np.asarray(jax.vmap(lambda p, q: progress(goals, p, q))(before, now))  # noqa: B023
+        goal = np.asarray(jax.vmap(arrival, (None, None, 0))(goals, maze.half, now))
+        gained = np.asarray(jax.vmap(progress, (None, 0, 0))(goals, before, now))
         offset = np.abs(steps.after[here, None, :2] - maze.goals).max(axis=-1)
         clear = (np.abs(offset - maze.half) > TOLERANCE).all(axis=1)
         assert (~clear).sum() <= 2
