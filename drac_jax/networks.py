@@ -40,6 +40,9 @@ class PartsDense(nn.Module):
 def _matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Multiply as two matrices: the kernel's gradient then contracts one axis, not several, which
     XLA's CPU backend does several times slower."""
+    if kernel.shape[1] < kernel.shape[0]:
+        # The same backend is slow where the gradient's last axis is short: make it the first.
+        kernel = jax.lax.optimization_barrier(kernel.T).T
     flat = x.reshape(-1, x.shape[-1]) @ kernel
     return flat.reshape(*x.shape[:-1], kernel.shape[-1])
 

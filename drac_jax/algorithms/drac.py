@@ -8,8 +8,8 @@ Each update, on a batch of transitions:
   5. alpha: minimise alpha (D(s) - log(beta sqrt(A))), with the D of step 4.
 
 Source: arXiv 2511.01374, and its reference implementation PneuC/DrAC.
-Differences: the samples of step 1 come from the same weights, so both sets are evaluated in one
-forward pass; the mathematics is unchanged.
+Differences: the samples of step 1 come from the same weights, so an accelerator evaluates both sets
+in one forward pass; the mathematics is unchanged.
 """
 
 from collections.abc import Callable
@@ -144,21 +144,38 @@ def update_step(
 def sample_both(
     actor: Actor, params: Params, batch: Transition, latents: Any
 ) -> tuple[jax.Array, jax.Array, Callable[[jax.Array], Params]]:
-    """Sample at next_obs and at obs in one forward pass of 2 K B rows.
+    """Sample at next_obs and at obs, from the same weights.
 
     -> next_actions [K, B, A], actions [K, B, A], and the map from the gradient with respect to
-    `actions` to that with respect to `params`. No gradient flows into a target, so the residuals
-    of the first half are dropped: the backward pass has K B rows, as if run apart.
+    `actions` to that with respect to `params`. An accelerator does it in one forward pass, to
+    launch half as many kernels; a CPU, which has none to launch, would only pay for the copies
+    of the residuals: 27.0 ms an update instead of 25.1.
     """
+    sample = _sample_apart if jax.default_backend() == "cpu" else sample_merged
+    return sample(actor, params, batch, latents)
+
+
+def sample_merged(
+    actor: Actor, params: Params, batch: Transition, latents: Any
+) -> tuple[jax.Array, jax.Array, Callable[[jax.Array], Params]]:
+    """Do as `sample_both` says in one forward pass of 2 K B rows. No gradient flows into a target,
+    so the residuals of its half are dropped: the backward pass has K B rows, as if run apart."""
 
     def sample(obs: jax.Array, z: Any) -> tuple[jax.Array, Callable]:
         return jax.vjp(lambda p: actor.apply(p, obs, z), params)
 
     both, residuals = jax.vmap(sample)(jnp.stack([batch.next_obs, batch.obs]), latents)
-    # Without the barrier XLA's CPU backend fuses these slices into the products of the backward
-    # pass, which then leave the matrix library: 54 ms instead of 36.
-    vjp = jax.lax.optimization_barrier(jax.tree.map(lambda x: x[1], residuals))
+    vjp = jax.tree.map(lambda x: x[1], residuals)
     return both[0], both[1], lambda grads: vjp(grads)[0]
+
+
+def _sample_apart(
+    actor: Actor, params: Params, batch: Transition, latents: Any
+) -> tuple[jax.Array, jax.Array, Callable[[jax.Array], Params]]:
+    next_z, z = (jax.tree.map(lambda leaf, i=i: leaf[i], latents) for i in (0, 1))
+    next_actions = actor.apply(params, batch.next_obs, next_z)
+    actions, vjp = jax.vjp(lambda p: actor.apply(p, batch.obs, z), params)
+    return next_actions, actions, lambda grads: vjp(grads)[0]
 
 
 def value_and_diversity(

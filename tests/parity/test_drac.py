@@ -73,10 +73,11 @@ def batch_of(data: dict, prefix: str = "", at: Any = ...) -> tuple[Transition, j
 
 
 def parts_of_update(data: dict) -> dict[str, Any]:
-    """Call the functions that an update is made of, one by one."""
+    """Call the functions that an update is made of, one by one; the samples in one forward pass,
+    which a whole update takes apart on a CPU."""
     agent, (batch, latents) = agent_of(data), batch_of(data)
     hp, alpha = agent.hparams, duals.value(agent.alpha.params)
-    next_actions, actions, pull_back = drac.sample_both(
+    next_actions, actions, pull_back = drac.sample_merged(
         NETS.actor, agent.actor.params, batch, latents
     )
     next_q, next_d = drac.value_and_diversity(
