@@ -71,16 +71,28 @@ class EnvState:
     internal: Any
 
 
+class Visual(NamedTuple):
+    """How an environment looks in three dimensions.
+
+    model: () -> mujoco.MjModel, made only where something is drawn; qpos: (EnvState) -> [E, Q],
+    the joint positions of that model (of a Task: (sim) -> [Q]).
+    """
+
+    model: Callable[[], Any]
+    qpos: Callable[[Any], jax.Array]
+
+
 class Environment(NamedTuple):
     """A batched environment of pure functions; the number of environments is that of the keys.
 
     reset: (keys [E]) -> EnvState. step: (EnvState, action [E, A]) -> EnvState, which resets by
-    itself the environments that are done.
+    itself the environments that are done. visual: None where there is nothing to draw.
     """
 
     spec: EnvSpec
     reset: Callable[[jax.Array], EnvState]
     step: Callable[[EnvState, jax.Array], EnvState]
+    visual: Visual | None = None
 
 
 class Trainable(NamedTuple):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from drac_jax.types import EnvSpec
+from drac_jax.types import EnvSpec, Visual
 from envs import mazes
 from envs.wrappers import Task, TaskStep
 
@@ -18,6 +18,7 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints that NVIDIA's warp 
     from mujoco import mjx
 
 MASS = 4.18879020478639  # kg: a sphere of radius 0.1 and density 1000
+RADIUS = 0.1  # of the sphere that is drawn
 MAX_SPEED = 5.0  # of each coordinate, applied before a step
 ARRIVAL_REWARD = 100.0
 PROGRESS_SCALE = 10.0  # of the dense reward
@@ -88,7 +89,10 @@ def make_point_maze(
 
     variant = "_".join(["point_maze", name, reward] + ["obstacles"] * obstacles)
     spec = EnvSpec(variant, 4, 2, max_steps, len(goals), maze.scene())
-    return Task(spec, lambda key: TaskStep(sim=start, obs=start), step)
+    visual = Visual(
+        lambda: mujoco.MjModel.from_xml_string(model_xml(maze.walls, RADIUS)), lambda s: s[:2]
+    )
+    return Task(spec, lambda key: TaskStep(sim=start, obs=start), step, visual)
 
 
 def model_xml(walls: np.ndarray, radius: float) -> str:

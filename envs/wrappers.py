@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from drac_jax.types import Environment, EnvSpec, EnvState
+from drac_jax.types import Environment, EnvSpec, EnvState, Visual
 
 
 class TaskStep(NamedTuple):
@@ -29,12 +29,14 @@ class TaskStep(NamedTuple):
 class Task(NamedTuple):
     """One unbatched environment, the thing that a user writes.
 
-    reset: (key) -> TaskStep. step: (sim, action [A] in [-1, 1]) -> TaskStep.
+    reset: (key) -> TaskStep. step: (sim, action [A] in [-1, 1]) -> TaskStep. visual: its looks,
+    of one sim.
     """
 
     spec: EnvSpec
     reset: Callable[[jax.Array], TaskStep]
     step: Callable[[Any, jax.Array], TaskStep]
+    visual: Visual | None = None
 
 
 class _Internal(NamedTuple):
@@ -54,7 +56,12 @@ def batch(task: Task, pool_size: int = 64) -> Environment:
     """
     if pool_size < 1:
         raise ValueError(f"pool_size={pool_size} must be at least 1; use 64")
-    return Environment(task.spec, partial(_reset, task, pool_size), partial(_step, task))
+    visual = task.visual and _batched(task.visual)
+    return Environment(task.spec, partial(_reset, task, pool_size), partial(_step, task), visual)
+
+
+def _batched(visual: Visual) -> Visual:
+    return visual._replace(qpos=lambda state: jax.vmap(visual.qpos)(state.internal.sim))
 
 
 def _reset(task: Task, pool_size: int, keys: jax.Array) -> EnvState:
