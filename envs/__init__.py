@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from drac_jax.types import Environment
@@ -23,10 +24,22 @@ def _point_maze() -> Callable[..., Task]:
     return make_point_maze
 
 
+def _locomotion(name: str) -> Callable[[], Callable[..., Task]]:
+    def load() -> Callable[..., Task]:
+        from envs.locomotion import make_locomotion
+
+        return partial(make_locomotion, name)
+
+    return load
+
+
+LOCOMOTION = ("ant", "halfcheetah", "hopper", "humanoid", "swimmer", "walker2d")
+
 # name -> how to get the task's factory, and the size of its reset pool (1: the start is fixed).
 ENVIRONMENTS: dict[str, tuple[Callable[[], Callable[..., Task]], int]] = {
     "multigoal": (_multigoal, 1),
     "point_maze": (_point_maze, 1),
+    **{name: (_locomotion(name), 64) for name in LOCOMOTION},
 }
 
 

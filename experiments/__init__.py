@@ -3,10 +3,12 @@
 from difflib import get_close_matches
 
 from drac_jax.experiment import Experiment
-from experiments import multigoal, pointmaze
+from experiments import locomotion, multigoal, pointmaze
 
 EXPERIMENTS: dict[str, Experiment] = {
-    experiment.name: experiment for experiment in multigoal.EXPERIMENTS + pointmaze.EXPERIMENTS
+    experiment.name: experiment
+    for domain in (multigoal, pointmaze, locomotion)
+    for experiment in domain.EXPERIMENTS
 }
 
 

@@ -1,0 +1,160 @@
+"""MuJoCo models on MJX: loaded, set for a fidelity, stepped several times per environment step."""
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator
+from importlib.resources import as_file, files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import mujoco
+
+with contextlib.redirect_stdout(io.StringIO()):  # it prints that NVIDIA's warp is not there
+    from mujoco import mjx
+    from mujoco.mjx._src import collision_driver, smooth
+    from mujoco.mjx._src.types import GeomType
+
+Fidelity = Literal["gymnasium", "fast"]
+Impl = Literal["jax", "warp"]
+
+
+class Physics(NamedTuple):
+    """A model and its motion; nothing here has a batch axis.
+
+    model: for drawing, and for its constants; dt: seconds of one `step`.
+    place: (qpos, qvel) -> Data with positions and velocities of all bodies, no forces.
+    step: (qpos, qvel, warmstart, ctrl) -> Data after `frame_skip` physics steps; its body
+    positions are those of the last forward dynamics, which lag qpos, as in MuJoCo.
+    """
+
+    model: mujoco.MjModel
+    dt: float
+    place: Callable[[jax.Array, jax.Array], mjx.Data]
+    step: Callable[[jax.Array, jax.Array, jax.Array, jax.Array], mjx.Data]
+
+
+def make_physics(
+    spec: mujoco.MjSpec,
+    frame_skip: int,
+    fidelity: Fidelity = "gymnasium",
+    impl: Impl = "jax",
+    contacts: int = -1,
+    contact_forces: bool = False,
+) -> Physics:
+    """Compile a model for MJX.
+
+    fidelity: `gymnasium`, the model's own integrator, Newton to convergence; `fast`, Euler, 4
+    Newton iterations with 8 line search steps, and of the contacts only the `contacts` deepest
+    (-1: all). impl: the engine, `warp` for NVIDIA GPUs. contact_forces: compute cfrc_ext.
+    Raises ValueError for a model or an engine that MJX cannot take.
+    """
+    _check(fidelity, impl)
+    if fidelity == "fast" and contacts > -1:
+        spec.add_numeric(name="max_contact_points", size=1, data=[contacts])
+    model = spec.compile()
+    # PGS, which Humanoid asks for, does not exist in MJX; converged, both find the same forces.
+    model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
+    model.opt.iterations, model.opt.ls_iterations = 100, 50
+    if fidelity == "fast":
+        model.opt.integrator = mujoco.mjtIntegrator.mjINT_EULER
+        model.opt.iterations, model.opt.ls_iterations = 4, 8
+    on_device, blank = _put(model, impl)
+
+    def place(qpos: jax.Array, qvel: jax.Array) -> mjx.Data:
+        data = blank.replace(qpos=qpos, qvel=qvel)
+        for compute in (smooth.kinematics, smooth.com_pos, smooth.com_vel):
+            data = compute(on_device, data)
+        return data
+
+    def step(qpos: jax.Array, qvel: jax.Array, warmstart: jax.Array, ctrl: jax.Array) -> mjx.Data:
+        data = blank.replace(qpos=qpos, qvel=qvel, qacc_warmstart=warmstart, ctrl=ctrl)
+        with jax.default_matmul_precision("highest"), _contact_frames_as_in_c():
+            data = jax.lax.scan(
+                lambda d, _: (mjx.step(on_device, d), None), data, None, frame_skip
+            )[0]
+            return smooth.rne_postconstraint(on_device, data) if contact_forces else data
+
+    return Physics(model, model.opt.timestep * frame_skip, place, step)
+
+
+def gymnasium_spec(file: str) -> mujoco.MjSpec:
+    """Load a model that the gymnasium package ships."""
+    with as_file(files("gymnasium") / "envs" / "mujoco" / "assets" / file) as path:
+        return mujoco.MjSpec.from_file(str(path))
+
+
+def user_spec(path: str | Path) -> mujoco.MjSpec:
+    """Load a model of one's own. Raises ValueError where MuJoCo cannot read it."""
+    try:
+        return mujoco.MjSpec.from_file(str(path))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"xml_file={path} is not a MuJoCo model: {error}") from None
+
+
+def _check(fidelity: str, impl: str) -> None:
+    if fidelity not in ("gymnasium", "fast"):
+        raise ValueError(f"fidelity={fidelity!r} is unknown; use 'gymnasium' or 'fast'")
+    if impl not in ("jax", "warp"):
+        raise ValueError(f"impl={impl!r} is unknown; use 'jax' or 'warp'")
+    if impl == "warp" and find_spec("warp") is None:
+        raise ValueError(
+            "impl='warp' needs the package; install it (pip install -e '.[warp]') or use 'jax'"
+        )
+    if impl == "warp" and jax.default_backend() != "gpu":
+        raise ValueError(
+            f"impl='warp' needs an NVIDIA GPU, and the device is a {jax.default_backend()}; "
+            f"use 'jax'"
+        )
+
+
+def _put(model: mujoco.MjModel, impl: Impl) -> tuple[mjx.Model, mjx.Data]:
+    try:
+        return mjx.put_model(model, impl=impl), mjx.make_data(model, impl=impl)
+    except (NotImplementedError, ValueError) as error:
+        raise ValueError(
+            f"MJX cannot take the model: {error}; {_suspects(model, str(error))}"
+        ) from None
+
+
+def _suspects(model: mujoco.MjModel, message: str) -> str:
+    """Name the geoms of the types that an error of MJX speaks of."""
+    kinds = [kind for kind in mujoco.mjtGeom.__members__.values() if kind.name in message]
+    names = [
+        model.geom(i).name or f"geom {i}" for i in range(model.ngeom) if model.geom_type[i] in kinds
+    ]
+    return f"change {', '.join(names) or 'that element'} or leave it out of the model"
+
+
+def _plane_capsule(model: Any, data: Any, key: Any, pairs: jax.Array) -> Any:
+    """Collide planes with capsules, the contact's first tangent along the capsule.
+
+    MJX 3.17 takes a fixed tangent instead where the capsule is within 30 degrees of the plane's
+    normal; MuJoCo always takes the capsule's. A friction pyramid is not round, so Ant's next
+    velocities came out up to 0.5 apart in one state of twenty.
+    """
+    dist, position, frame = _mjx_plane_capsule(model, data, key, pairs)
+    axis = jnp.repeat(data.geom_xmat[pairs[:, 1]][:, :, 2], 2, axis=0)  # two contacts a capsule
+    normal = frame[:, 0]
+    tangent = axis - normal * (normal * axis).sum(axis=1, keepdims=True)
+    length = jnp.linalg.norm(tangent, axis=1, keepdims=True)
+    tangent = jnp.where(length > 1e-6, tangent / jnp.maximum(length, 1e-6), frame[:, 1])
+    return dist, position, jnp.stack([normal, tangent, jnp.cross(normal, tangent)], axis=1)
+
+
+_PLANE_CAPSULE = (GeomType.PLANE, GeomType.CAPSULE)
+_mjx_plane_capsule: Callable = collision_driver._COLLISION_FUNC[_PLANE_CAPSULE]
+_plane_capsule.ncon = _mjx_plane_capsule.ncon  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def _contact_frames_as_in_c() -> Iterator[None]:
+    """Trace with our plane-capsule contacts; whoever uses MJX besides keeps MJX's."""
+    table: dict = collision_driver._COLLISION_FUNC
+    table[_PLANE_CAPSULE] = _plane_capsule
+    try:
+        yield
+    finally:
+        table[_PLANE_CAPSULE] = _mjx_plane_capsule

@@ -1,0 +1,53 @@
+"""Gymnasium's locomotion tasks on MJX, 1,000,000 env steps: the paper's second domain."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import envs
+from drac_jax.algorithms import DracHParams
+from drac_jax.experiment import EvalConfig, Experiment, RunConfig
+from drac_jax.methods import DracOptions
+from drac_jax.train import TrainConfig
+from drac_jax.types import Environment
+
+
+@dataclass(frozen=True)
+class LocomotionOptions:
+    """version: of the Gymnasium task; fidelity: gymnasium (the physics of C MuJoCo) or fast
+    (cheaper, for thousands of environments); impl: the engine, warp on NVIDIA GPUs."""
+
+    version: Literal["v4", "v5"] = "v4"
+    fidelity: Literal["gymnasium", "fast"] = "gymnasium"
+    impl: Literal["jax", "warp"] = "jax"
+
+
+def _experiment(name: str, task: str) -> Experiment:
+    def make_env(options: LocomotionOptions, obstacles: bool) -> Environment:
+        return envs.make(task, **vars(options))
+
+    # The paper's loop: one environment, one update per step, eight pairs of samples, beta 0.5.
+    paper = RunConfig(
+        env=LocomotionOptions(),
+        algorithm=DracOptions(estimator="paired", num_samples=17),
+        hparams=DracHParams(beta=0.5),
+        train=TrainConfig(env_steps=1_000_000, epochs=100),
+        eval=EvalConfig(episodes=30, final_episodes=100),
+    )
+    default = replace(paper, algorithm=DracOptions())
+    # 256 environments and an update for every eighth env step, of as many updates as the paper's.
+    fast = replace(
+        default,
+        env=LocomotionOptions(fidelity="fast"),
+        train=TrainConfig(env_steps=8_000_000, num_envs=256, updates_per_iteration=32, epochs=50),
+    )
+    return Experiment(
+        name=f"{task}_amortized",
+        summary=f"{name}-v4 on MJX: DrAC with the amortized actor",
+        method="amortized",
+        make_env=make_env,
+        presets={"paper": paper, "default": default, "fast": fast},
+    )
+
+
+NAMES = ("Ant", "HalfCheetah", "Hopper", "Humanoid", "Swimmer", "Walker2d")
+EXPERIMENTS = [_experiment(name, name.lower()) for name in NAMES]

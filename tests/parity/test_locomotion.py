@@ -1,0 +1,162 @@
+"""One environment step against Gymnasium on C MuJoCo: recorded v4 episodes, and v5 played live.
+
+Each model is compiled once: both versions and the 60-step rollouts use the same physics steps.
+"""
+
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from envs import locomotion
+from envs.locomotion import ROBOTS, Robot, Sim
+from envs.physics import Physics, gymnasium_spec, make_physics
+from tests import reference
+
+pytestmark = pytest.mark.heavy
+
+EPISODES, STEPS = 3, 60
+GYMNASIUM_NAMES = {
+    "ant": "Ant",
+    "halfcheetah": "HalfCheetah",
+    "hopper": "Hopper",
+    "humanoid": "Humanoid",
+    "swimmer": "Swimmer",
+    "walker2d": "Walker2d",
+}
+
+
+class Trace(NamedTuple):
+    """N = EPISODES x STEPS steps in C, flattened. action: in [-1, 1]; x: of Robot.x before."""
+
+    qpos: np.ndarray  # [EPISODES, STEPS + 1, Q]
+    qvel: np.ndarray
+    warmstart: np.ndarray
+    obs: np.ndarray
+    action: np.ndarray  # [EPISODES, STEPS, A]
+    reward: np.ndarray
+    terminated: np.ndarray
+    x: np.ndarray
+
+    def before(self, name: str) -> jax.Array:
+        return jnp.asarray(flat(getattr(self, name)[:, :STEPS]), jnp.float32)
+
+    def after(self, name: str) -> np.ndarray:
+        values = getattr(self, name)
+        return flat(values if values.shape[1] == STEPS else values[:, 1:])
+
+
+def flat(values: np.ndarray) -> np.ndarray:
+    return values.reshape(EPISODES * STEPS, *values.shape[2:])
+
+
+@lru_cache
+def compiled(name: str, file: str) -> tuple[Physics, Any]:
+    """Compile the physics of a model, for one batch of EPISODES x STEPS states."""
+    robot = ROBOTS[name](file.endswith("v5.xml"))
+    physics = make_physics(gymnasium_spec(file), robot.frame_skip, contact_forces=True)
+    return physics, jax.jit(jax.vmap(physics.step))
+
+
+def step_all(robot: Robot, name: str, sim: Sim, action: jax.Array) -> Any:
+    physics, step = compiled(name, robot.file)
+    ctrl = jax.vmap(partial(locomotion.control, physics))(action)
+    data = step(sim.qpos, sim.qvel, sim.warmstart, ctrl)
+    return jax.vmap(partial(locomotion.outcome, robot, physics))(sim, ctrl, data)
+
+
+def one_step(robot: Robot, name: str, trace: Trace) -> Any:
+    sim = Sim(*(trace.before(field) for field in Sim._fields))
+    return step_all(robot, name, sim, trace.before("action"))
+
+
+def assert_close(ours: jax.Array, theirs: np.ndarray) -> None:
+    """Differ by at most 1e-4, relative to each step's largest value."""
+    theirs = theirs.reshape(len(theirs), -1)
+    difference = np.abs(np.asarray(ours).reshape(theirs.shape) - theirs).max(axis=1)
+    assert (difference / (1.0 + np.abs(theirs).max(axis=1))).max() < 1e-4
+
+
+def assert_same_step(out: Any, trace: Trace) -> None:
+    for name in ("qpos", "qvel"):
+        assert_close(getattr(out.sim, name), trace.after(name))
+    assert_close(out.obs, trace.after("obs"))
+    assert_close(out.reward, trace.after("reward"))
+    np.testing.assert_array_equal(out.terminated, trace.after("terminated"))
+
+
+@lru_cache
+def recorded(name: str) -> Trace:
+    data = reference.load("locomotion")
+    fields = ("qpos", "qvel", "qacc_warmstart", "obs", "action", "reward", "terminated")
+    columns = [data[f"{name}_{field}"] for field in fields]
+    physics, _ = compiled(name, ROBOTS[name](False).file)
+    place = jax.vmap(lambda q, v: ROBOTS[name](False).x(physics, physics.place(q, v)))
+    first = place(*(jnp.asarray(column[:, 0], jnp.float32) for column in columns[:2]))
+    return Trace(*columns, np.column_stack([first, data[f"{name}_info_x_position"]]))
+
+
+@pytest.mark.parametrize("name", ROBOTS)
+def test_step_is_gymnasiums_v4(name):
+    trace = recorded(name)
+    assert_same_step(one_step(ROBOTS[name](False), name, trace), trace)
+
+
+def paid_position(name: str, env: Any) -> float:
+    """Read what the reward takes the velocity of: the torso, the centre of mass, or x."""
+    data, mass = env.data, env.model.body_mass
+    if name == "humanoid":
+        return (mass * data.xipos[:, 0]).sum() / mass.sum()
+    return data.xpos[1, 0] if name == "ant" else data.qpos[0]
+
+
+@lru_cache
+def played(name: str) -> Trace:
+    """Play uniform random actions with the installed gymnasium, on through terminations."""
+    env = gymnasium.make(f"{GYMNASIUM_NAMES[name]}-v5").unwrapped
+    actions = np.random.default_rng(0).uniform(-1, 1, (EPISODES, STEPS, env.model.nu))
+    episodes = []
+    for seed, episode in enumerate(actions):
+        obs, _ = env.reset(seed=seed)
+        rows = [(*state_of(env), obs, paid_position(name, env))]
+        outcomes = []
+        for action in episode:
+            obs, reward, terminated, *_ = env.step(action * env.model.actuator_ctrlrange[:, 1])
+            rows.append((*state_of(env), obs, paid_position(name, env)))
+            outcomes.append((reward, terminated))
+        columns = [np.array(column) for column in zip(*rows, strict=True)]
+        episodes.append(columns + [np.array(column) for column in zip(*outcomes, strict=True)])
+    qpos, qvel, warmstart, obs, x, reward, terminated = map(np.stack, zip(*episodes, strict=True))
+    return Trace(qpos, qvel, warmstart, obs, actions, reward, terminated, x)
+
+
+def state_of(env: Any) -> list[np.ndarray]:
+    return [getattr(env.data, name).copy() for name in ("qpos", "qvel", "qacc_warmstart")]
+
+
+@pytest.mark.parametrize("name", ROBOTS)
+def test_step_is_that_of_the_installed_gymnasiums_v5(name):
+    pytest.importorskip("imageio", reason="gymnasium's MuJoCo environments need imageio")
+    trace = played(name)
+    assert_same_step(one_step(ROBOTS[name](True), name, trace), trace)
+
+
+def rollout_error(name: str) -> np.ndarray:
+    """Measure how far 60 steps open loop end from the recorded ones. -> [EPISODES, STEPS]."""
+    robot, trace = ROBOTS[name](False), recorded(name)
+
+    def spread(values: np.ndarray) -> jax.Array:
+        return jnp.repeat(jnp.asarray(values, jnp.float32), STEPS, axis=0)
+
+    sim = Sim(*(spread(getattr(trace, field)[:, 0]) for field in Sim._fields))
+    errors = []
+    for t in range(STEPS):
+        sim = step_all(robot, name, sim, spread(trace.action[:, t])).sim
+        theirs = trace.qpos[:, t + 1]
+        difference = np.abs(np.asarray(sim.qpos)[::STEPS] - theirs).max(axis=1)
+        errors.append(difference / (1.0 + np.abs(theirs).max(axis=1)))
+    return np.array(errors).T
