@@ -68,7 +68,7 @@ class Run:
         job, state = self.job, jobs.abstract_state(self.job)
         evaluate = make_evaluate(job.env, job.algorithm.act, job.config.eval.episodes)
         init = jax.jit(jax.vmap(job.functions.init))
-        epoch = jax.jit(jax.vmap(job.functions.epoch), donate_argnums=0)
+        epoch = jax.jit(sweep.over_members(job.functions.epoch), donate_argnums=0)
         programs = Programs(
             init=init.lower(self.train_keys, job.members.hparams).compile(),
             epoch=epoch.lower(state).compile(),

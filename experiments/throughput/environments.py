@@ -8,6 +8,7 @@ import jax
 
 import envs
 from drac_jax import job as jobs
+from drac_jax import sweep
 from drac_jax.types import Environment, EnvState
 from experiments import find
 from experiments.throughput import timing
@@ -40,7 +41,7 @@ def epoch_compile_seconds(name: str) -> float:
     job, _ = jobs.prepare(find(name), find(name).config(), "default")
     state = jobs.abstract_state(job)
     began = time.perf_counter()
-    jax.jit(jax.vmap(job.functions.epoch), donate_argnums=0).lower(state).compile()
+    jax.jit(sweep.over_members(job.functions.epoch), donate_argnums=0).lower(state).compile()
     return time.perf_counter() - began
 
 
