@@ -274,7 +274,7 @@ def _reset(robot: Robot, physics: Physics, key: jax.Array) -> TaskStep:
 
 def _step(robot: Robot, physics: Physics, sim: Sim, action: jax.Array) -> TaskStep:
     ctrl = control(physics, action)
-    data = physics.step(sim.qpos, sim.qvel, sim.warmstart, ctrl)
+    data = physics.step(physics.on_device, sim.qpos, sim.qvel, sim.warmstart, ctrl)
     return outcome(robot, physics, sim, ctrl, data)
 
 

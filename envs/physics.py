@@ -19,21 +19,24 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints that NVIDIA's warp 
 
 Fidelity = Literal["gymnasium", "fast"]
 Impl = Literal["jax", "warp"]
+STATE = ("qpos", "qvel", "qacc_warmstart", "ctrl")  # what a step starts from
 
 
 class Physics(NamedTuple):
     """A model and its motion; nothing here has a batch axis.
 
-    model: for drawing, and for its constants; dt: seconds of one `step`.
-    place: (qpos, qvel) -> Data with positions and velocities of all bodies, no forces.
-    step: (qpos, qvel, warmstart, ctrl) -> Data after `frame_skip` physics steps; its body
-    positions are those of the last forward dynamics, which lag qpos, as in MuJoCo.
+    model: for drawing, and for its constants; on_device: the same for MJX; dt: seconds of one
+    `step`. place: (qpos, qvel) -> Data with positions and velocities of all bodies, no forces.
+    step: (on_device, qpos, qvel, warmstart, ctrl) -> Data after `frame_skip` physics steps; its
+    body positions are those of the last forward dynamics, which lag qpos, as in MuJoCo. The
+    model given to it may have geoms elsewhere than on_device.
     """
 
     model: mujoco.MjModel
+    on_device: mjx.Model
     dt: float
     place: Callable[[jax.Array, jax.Array], mjx.Data]
-    step: Callable[[jax.Array, jax.Array, jax.Array, jax.Array], mjx.Data]
+    step: Callable[[mjx.Model, jax.Array, jax.Array, jax.Array, jax.Array], mjx.Data]
 
 
 def make_physics(
@@ -69,15 +72,13 @@ def make_physics(
             data = compute(on_device, data)
         return data
 
-    def step(qpos: jax.Array, qvel: jax.Array, warmstart: jax.Array, ctrl: jax.Array) -> mjx.Data:
-        data = blank.replace(qpos=qpos, qvel=qvel, qacc_warmstart=warmstart, ctrl=ctrl)
+    def step(here: mjx.Model, *state: jax.Array) -> mjx.Data:
+        data = blank.replace(**dict(zip(STATE, state, strict=True)))
         with jax.default_matmul_precision("highest"), _contact_frames_as_in_c():
-            data = jax.lax.scan(
-                lambda d, _: (mjx.step(on_device, d), None), data, None, frame_skip
-            )[0]
-            return smooth.rne_postconstraint(on_device, data) if contact_forces else data
+            data = jax.lax.scan(lambda d, _: (mjx.step(here, d), None), data, None, frame_skip)[0]
+            return smooth.rne_postconstraint(here, data) if contact_forces else data
 
-    return Physics(model, model.opt.timestep * frame_skip, place, step)
+    return Physics(model, on_device, model.opt.timestep * frame_skip, place, step)
 
 
 def gymnasium_spec(file: str) -> mujoco.MjSpec:

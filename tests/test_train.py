@@ -96,6 +96,16 @@ def test_swept_member_is_as_if_alone(runs):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
+def test_members_of_a_run_are_as_if_alone(runs):
+    """Whether an accelerator takes them side by side or a CPU in turn."""
+    starts = jax.tree.map(lambda x: jnp.stack([x, x]), runs.started)
+    both = jax.jit(sweep.over_members(runs.train.epoch))(starts)
+    for member in (0, 1):
+        one = jax.tree.map(lambda x, member=member: x[member], both)
+        for a, b in zip(leaves_of(one), leaves_of(runs.epochs[0]), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
 def test_budget_is_spent_exactly(runs):
     schedule = make_schedule(CONFIG)
     assert schedule == (PREFILL, PER_EPOCH, 2)

@@ -28,6 +28,7 @@ GYMNASIUM_NAMES = {
     "swimmer": "Swimmer",
     "walker2d": "Walker2d",
 }
+CONTACT_FORCES = {376: 84, 348: 78}  # Humanoid's obs size -> numbers at its end that are forces
 
 
 class Trace(NamedTuple):
@@ -59,7 +60,7 @@ def compiled(name: str, file: str) -> tuple[Physics, Any]:
     """Compile the physics of a model, for one batch of EPISODES x STEPS states."""
     robot = ROBOTS[name](file.endswith("v5.xml"))
     physics = make_physics(gymnasium_spec(file), robot.frame_skip, contact_forces=True)
-    return physics, jax.jit(jax.vmap(physics.step))
+    return physics, jax.jit(jax.vmap(partial(physics.step, physics.on_device)))
 
 
 def step_all(robot: Robot, name: str, sim: Sim, action: jax.Array) -> Any:
@@ -74,17 +75,23 @@ def one_step(robot: Robot, name: str, trace: Trace) -> Any:
     return step_all(robot, name, sim, trace.before("action"))
 
 
-def assert_close(ours: jax.Array, theirs: np.ndarray) -> None:
-    """Differ by at most 1e-4, relative to each step's largest value."""
+def assert_close(ours: jax.Array, theirs: np.ndarray, tolerance: float = 1e-4) -> None:
+    """Allow a difference relative to each step's largest value."""
     theirs = theirs.reshape(len(theirs), -1)
     difference = np.abs(np.asarray(ours).reshape(theirs.shape) - theirs).max(axis=1)
-    assert (difference / (1.0 + np.abs(theirs).max(axis=1))).max() < 1e-4
+    assert (difference / (1.0 + np.abs(theirs).max(axis=1))).max() < tolerance
 
 
 def assert_same_step(out: Any, trace: Trace) -> None:
-    for name in ("qpos", "qvel"):
-        assert_close(getattr(out.sim, name), trace.after(name))
-    assert_close(out.obs, trace.after("obs"))
+    for field in ("qpos", "qvel"):
+        assert_close(getattr(out.sim, field), trace.after(field))
+    obs, forces = trace.after("obs"), CONTACT_FORCES.get(out.obs.shape[1], 0)
+    motion = obs.shape[1] - forces
+    assert_close(out.obs[:, :motion], obs[:, :motion])
+    if forces:
+        # PGS, Gymnasium's solver of Humanoid, leaves the forces 1.5e-3 from where they converge
+        # to; ours, in float32, are 4e-4 from it.
+        assert_close(out.obs[:, motion:], obs[:, motion:], 2e-3)
     assert_close(out.reward, trace.after("reward"))
     np.testing.assert_array_equal(out.terminated, trace.after("terminated"))
 
