@@ -107,17 +107,17 @@ def model_xml(walls: np.ndarray, radius: float) -> str:
 
 
 def _visible_model(maze: mazes.Maze) -> mujoco.MjModel:
-    """Make the model that is drawn: with a floor, goals on it, and colours."""
+    """Make the model that is drawn: with a floor, goals, colours and low walls."""
     spec = mujoco.MjSpec.from_string(model_xml(maze.walls, RADIUS))
     spec.visual.headlight.ambient = spec.visual.headlight.diffuse = [0.5, 0.5, 0.5]
     spec.geom("point").rgba = POINT_COLOUR
-    x_min, x_max, y_min, y_max = maze.scene().bounds
-    flat = {"type": mujoco.mjtGeom.mjGEOM_BOX, "contype": 0, "conaffinity": 0}
-    add = partial(spec.worldbody.add_geom, **flat)
-    half_size = [(x_max - x_min) / 2, (y_max - y_min) / 2, 0.05]
-    add(pos=[0, 0, -0.2], size=half_size, rgba=FLOOR_COLOUR)
+    for wall in spec.worldbody.geoms:
+        wall.size[2] = 2 * RADIUS
+    _, x_max, _, y_max = maze.scene().bounds  # the map's centre is the origin
+    add_box = partial(spec.worldbody.add_geom, type=mujoco.mjtGeom.mjGEOM_BOX)
+    add_box(pos=[0, 0, -2 * RADIUS], size=[x_max, y_max, RADIUS / 2], rgba=FLOOR_COLOUR)
     for x, y in maze.goals:
-        add(pos=[x, y, -0.15], size=[maze.half, maze.half, 0.02], rgba=GOAL_COLOUR)
+        add_box(pos=[x, y, -RADIUS], size=[maze.half, maze.half, 0.01], rgba=GOAL_COLOUR)
     return spec.compile()
 
 

@@ -94,7 +94,8 @@ def test_page_plays_as_fast_as_the_simulation(maze, dt, every):
 
 
 @pytest.mark.parametrize("name", ["ant", "humanoid", "half_cheetah"])
-def test_gymnasium_model_is_shown_as_it_stands(name, tmp_path):
+def test_gymnasium_model_is_shown_as_it_stands(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MuJoCo logs a warning about the cheetah where it is called
     model = mujoco.MjModel.from_xml_path(str(MODELS / f"{name}.xml"))
     limits, qpos = model.jnt_range.copy(), moving(model, 3)
     scene = scene_of(render.page(model, qpos, dt=0.05))
