@@ -14,7 +14,8 @@ class Episodes(NamedTuple):
 
     returns: [N]; lengths: [N], env steps; goals: [N] int32, goal reached (0 none, 1..G);
     broken: [N] bool, ended by the NaN guard; paths: [N, T + 1, O], observations of the episode,
-    the last one repeated to its end, or [N, 0, O] where not asked for.
+    the last one repeated to its end, or [N, 0, O] where not asked for; records: leaves
+    [N, T, ...], of the states acted upon (the first `lengths` are the episode's), if asked for.
     """
 
     returns: jax.Array
@@ -22,6 +23,7 @@ class Episodes(NamedTuple):
     goals: jax.Array
     broken: jax.Array
     paths: jax.Array
+    records: Any = None
 
 
 Evaluate = Callable[[Any, jax.Array], Episodes]
@@ -32,9 +34,11 @@ def make_evaluate(
     act: Callable[[Any, jax.Array, jax.Array], jax.Array],
     num_episodes: int,
     record_paths: bool = False,
+    record: Callable[[EnvState], Any] | None = None,
 ) -> Evaluate:
     """Make (agent, key) -> Episodes. Each environment plays exactly one episode, so short ones
-    are not favoured. act: (agent, obs [N, O], key) -> action [N, A]."""
+    are not favoured. act: (agent, obs [N, O], key) -> action [N, A]; record: what to keep of
+    the state in every step, leaves [N, ...]."""
 
     def evaluate(agent: Any, key: jax.Array) -> Episodes:
         reset_key, key = jax.random.split(key)
@@ -44,18 +48,20 @@ def make_evaluate(
 
         def step(carry: tuple, key: jax.Array) -> tuple[tuple, Any]:
             state, live, episodes = carry
+            recorded = None if record is None else record(state)
             state = env.step(state, act(agent, state.obs, key))
             episodes = _record(episodes, state, live)
             path = episodes.paths if record_paths else None
-            return (state, live & ~state.done, episodes), path
+            return (state, live & ~state.done, episodes), (path, recorded)
 
         keys = jax.random.split(key, env.spec.max_steps)
         carry = (first, ~start.broken, start)
-        (_, _, episodes), path = jax.lax.scan(step, carry, keys)
+        (_, _, episodes), (path, records) = jax.lax.scan(step, carry, keys)
+        records = jax.tree.map(lambda x: x.swapaxes(0, 1), records)
         if not record_paths:
-            return episodes._replace(paths=first.obs[:, None][:, :0])
-        paths = jnp.concatenate([first.obs[None], path])
-        return episodes._replace(paths=paths.swapaxes(0, 1))
+            return episodes._replace(paths=first.obs[:, None][:, :0], records=records)
+        paths = jnp.concatenate([first.obs[None], path]).swapaxes(0, 1)
+        return episodes._replace(paths=paths, records=records)
 
     return evaluate
 

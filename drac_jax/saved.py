@@ -1,6 +1,6 @@
-"""What can be done with a saved run: read its config, load its policy, evaluate it again."""
+"""What can be done with a saved run: read its config, load its policy, play it again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ import jax.numpy as jnp
 from drac_jax import experiment as exp
 from drac_jax import final, report, sweep
 from drac_jax.checkpoint import Checkpoints
+from drac_jax.evaluate import Episodes, make_evaluate
 from drac_jax.experiment import Experiment, RunConfig
 from drac_jax.job import Job
 from drac_jax.methods import METHODS
 from drac_jax.report import Reporter
 from drac_jax.runner import load_state
-from drac_jax.types import EnvSpec
+from drac_jax.types import Algorithm, Environment, EnvSpec
 
 Policy = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -38,7 +39,19 @@ def load_policy(path: str | Path, member: int = 0) -> Policy:
     obs [O] or [N, O] and a typed key, and returns [A] or [N, A] in [-1, 1]. Raises ValueError
     where the folder holds no policy.
     """
-    folder = Path(path)
+    algorithm, agent = load_agent(Path(path), member)
+
+    @jax.jit
+    def policy(obs: jax.Array, key: jax.Array) -> jax.Array:
+        action = algorithm.act(agent, jnp.atleast_2d(obs), key)
+        return action[0] if jnp.ndim(obs) == 1 else action
+
+    return policy
+
+
+def load_agent(folder: Path, member: int) -> tuple[Algorithm, Any]:
+    """Load one member's agent and the algorithm that acts with it. Raises ValueError as
+    `load_policy` does."""
     identity = read_identity(folder)
     method = METHODS[identity["spec"]["method"]]
     sizes = {name: identity["spec"][name] for name in EnvSpec._fields if name != "scene"}
@@ -51,14 +64,7 @@ def load_policy(path: str | Path, member: int = 0) -> Policy:
     one = jax.eval_shape(lambda: algorithm.init(jax.random.key(0), hparams, sizes["obs_size"]))
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), one)
     agents = _newest_agent(Checkpoints(folder / report.CHECKPOINTS, create=False), like)
-    agent = jax.tree.map(lambda x: x[member], agents)
-
-    @jax.jit
-    def policy(obs: jax.Array, key: jax.Array) -> jax.Array:
-        action = algorithm.act(agent, jnp.atleast_2d(obs), key)
-        return action[0] if jnp.ndim(obs) == 1 else action
-
-    return policy
+    return algorithm, jax.tree.map(lambda x: x[member], agents)
 
 
 def _count_members(config: dict[str, Any]) -> int:
@@ -78,22 +84,52 @@ def _newest_agent(checkpoints: Checkpoints, like: Any) -> Any:
     raise ValueError("there is no checkpoint that can be read; train first, or wait an epoch")
 
 
+def env_to_play(
+    experiment: Experiment, folder: Path, asked: RunConfig, may_differ: Sequence[str] = ("env",)
+) -> Environment:
+    """Make the environment that a saved run is to be played in.
+
+    Raises ValueError where `asked` differs from how it was trained in another field than those of
+    `may_differ`, or the environment has other sizes.
+    """
+    identity = read_identity(folder)
+    trained = config_of(experiment, identity)
+    allowed = replace(asked, **{name: getattr(trained, name) for name in may_differ})
+    if found := exp.differences(exp.to_dict(trained), exp.to_dict(allowed)):
+        names = " and ".join(may_differ)
+        raise ValueError(f"only {names} can differ from training: {'; '.join(found)}")
+    env = experiment.make_env(asked.env, False)
+    sizes = (env.spec.obs_size, env.spec.action_size)
+    saved_sizes = (identity["spec"]["obs_size"], identity["spec"]["action_size"])
+    if sizes != saved_sizes:
+        raise ValueError(f"{env.spec.name} has (obs, action) sizes {sizes}, not {saved_sizes}")
+    return env
+
+
+def play(folder: Path, env: Environment, member: int, episodes: int, seed: int) -> Episodes:
+    """Play episodes with one member of a saved run, and keep what can be drawn of them.
+
+    seed: of the episodes. -> with the paths, and with qpos [N, T, Q] as records where the
+    environment has a visual. Raises ValueError for a member or a number of episodes that cannot
+    be, and where there is no checkpoint.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes={episodes} must be at least 1")
+    algorithm, agent = load_agent(folder, member)
+    qpos = env.visual.qpos if env.visual else None
+    evaluate = make_evaluate(env, algorithm.act, episodes, record_paths=True, record=qpos)
+    return jax.device_get(jax.jit(evaluate)(agent, jax.random.key(seed)))
+
+
 def evaluate(
     job: Job, asked: RunConfig, folder: Path, reporter: Reporter
 ) -> tuple[Path, list[dict[str, Any]]]:
     """Play a saved run with other evaluation values (`eval`) or another environment (`env`).
 
     job: as it was trained. -> the folder of the results, and one result per member. Raises
-    ValueError where anything else is asked to differ, or the environment has other sizes.
+    ValueError as `env_to_play` does.
     """
-    trained = job.config
-    allowed = replace(asked, env=trained.env, eval=trained.eval)
-    if found := exp.differences(exp.to_dict(trained), exp.to_dict(allowed)):
-        raise ValueError(f"only env and eval can differ from training: {'; '.join(found)}")
-    env = job.experiment.make_env(asked.env, False)
-    sizes = [(spec.obs_size, spec.action_size) for spec in (env.spec, job.env.spec)]
-    if sizes[0] != sizes[1]:
-        raise ValueError(f"{env.spec.name} has (obs, action) sizes {sizes[0]}, not {sizes[1]}")
+    env = env_to_play(job.experiment, folder, asked, ("env", "eval"))
     state, epoch = load_state(job, Checkpoints(folder / report.CHECKPOINTS), reporter)
     job = job._replace(env=env, config=asked)
     reporter.busy(f"evaluating epoch {epoch} on {env.spec.name}")

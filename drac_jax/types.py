@@ -75,11 +75,12 @@ class Visual(NamedTuple):
     """How an environment looks in three dimensions.
 
     model: () -> mujoco.MjModel, made only where something is drawn; qpos: (EnvState) -> [E, Q],
-    the joint positions of that model (of a Task: (sim) -> [Q]).
+    the joint positions of that model (of a Task: (sim) -> [Q]); dt: seconds of an env step.
     """
 
     model: Callable[[], Any]
     qpos: Callable[[Any], jax.Array]
+    dt: float
 
 
 class Environment(NamedTuple):

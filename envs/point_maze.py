@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import jax
@@ -19,6 +20,8 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints that NVIDIA's warp 
 
 MASS = 4.18879020478639  # kg: a sphere of radius 0.1 and density 1000
 RADIUS = 0.1  # of the sphere that is drawn
+TIMESTEP = 0.01  # s, of physics and of an env step
+POINT_COLOUR, GOAL_COLOUR, FLOOR_COLOUR = (1, 0.1, 0, 1), (0.2, 0.7, 0.4, 1), (0.7, 0.7, 0.7, 1)
 MAX_SPEED = 5.0  # of each coordinate, applied before a step
 ARRIVAL_REWARD = 100.0
 PROGRESS_SCALE = 10.0  # of the dense reward
@@ -34,7 +37,8 @@ UNIT_BOX = [-0.5, -0.5, 0.5, 0.5]
 XML = """
 <mujoco>
   <compiler autolimits="true"/>
-  <option timestep="0.01" integrator="Euler" gravity="0 0 0" iterations="4" ls_iterations="8"/>
+  <option timestep="{timestep}" integrator="Euler" gravity="0 0 0"
+          iterations="4" ls_iterations="8"/>
   <default><geom condim="1" margin="0"/></default>
   <worldbody>
     <body name="point">
@@ -89,9 +93,7 @@ def make_point_maze(
 
     variant = "_".join(["point_maze", name, reward] + ["obstacles"] * obstacles)
     spec = EnvSpec(variant, 4, 2, max_steps, len(goals), maze.scene())
-    visual = Visual(
-        lambda: mujoco.MjModel.from_xml_string(model_xml(maze.walls, RADIUS)), lambda s: s[:2]
-    )
+    visual = Visual(partial(_visible_model, maze), lambda state: state[:2], TIMESTEP)
     return Task(spec, lambda key: TaskStep(sim=start, obs=start), step, visual)
 
 
@@ -101,7 +103,22 @@ def model_xml(walls: np.ndarray, radius: float) -> str:
         WALL.format(x=(x0 + x1) / 2, y=(y0 + y1) / 2, w=(x1 - x0) / 2, h=(y1 - y0) / 2)
         for x0, y0, x1, y1 in walls
     ]
-    return XML.format(radius=radius, mass=MASS, walls="\n".join(boxes))
+    return XML.format(timestep=TIMESTEP, radius=radius, mass=MASS, walls="\n".join(boxes))
+
+
+def _visible_model(maze: mazes.Maze) -> mujoco.MjModel:
+    """Make the model that is drawn: with a floor, goals, colours and low walls."""
+    spec = mujoco.MjSpec.from_string(model_xml(maze.walls, RADIUS))
+    spec.visual.headlight.ambient = spec.visual.headlight.diffuse = [0.5, 0.5, 0.5]
+    spec.geom("point").rgba = POINT_COLOUR
+    for wall in spec.worldbody.geoms:
+        wall.size[2] = 2 * RADIUS
+    _, x_max, _, y_max = maze.scene().bounds  # the map's centre is the origin
+    add_box = partial(spec.worldbody.add_geom, type=mujoco.mjtGeom.mjGEOM_BOX)
+    add_box(pos=[0, 0, -2 * RADIUS], size=[x_max, y_max, RADIUS / 2], rgba=FLOOR_COLOUR)
+    for x, y in maze.goals:
+        add_box(pos=[x, y, -RADIUS], size=[maze.half, maze.half, 0.01], rgba=GOAL_COLOUR)
+    return spec.compile()
 
 
 def _check(reward: str, contacts_of: str) -> None:

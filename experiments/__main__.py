@@ -5,6 +5,7 @@ python -m experiments run [NAME] [--preset paper|default|fast] [--dry-run] [--ru
                       [--wandb PROJECT] [--resume FOLDER] [--seeds 8 --hparams.beta 0.6 ...]
 python -m experiments sweep [NAME] --grid.beta 0.2 0.5 0.8 [as for run]
 python -m experiments evaluate FOLDER [--eval.final-episodes 500] [--env.layout medium ...]
+python -m experiments render FOLDER [--episodes 4] [--member 0] [--seed 0] [--env.layout medium ...]
 
 Every value of a run can be set: python -m experiments run NAME --help lists them.
 """
@@ -34,13 +35,22 @@ def _run_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _render_parser() -> argparse.ArgumentParser:
+    parser = _Parser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--episodes", type=int, default=4)
+    parser.add_argument("--member", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
 def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Split words into a command, its name or folder, its options, and the run's values."""
     if not words or words[0] in ("-h", "--help", "help"):
         return argparse.Namespace(command="help"), []
     command, *words = words
     name = words.pop(0) if words and not words[0].startswith("-") else None
-    args, rest = _run_parser().parse_known_args(words)
+    parser = _render_parser() if command == "render" else _run_parser()
+    args, rest = parser.parse_known_args(words)
     args.command, args.name = command, name
     return args, rest
 

@@ -2,18 +2,21 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from drac_jax import experiment as exp
 from drac_jax import job as jobs
-from drac_jax import report, saved
+from drac_jax import plots, report, saved
 from drac_jax.dry_run import describe
-from drac_jax.experiment import DEFAULT_PRESET
+from drac_jax.evaluate import Episodes
+from drac_jax.experiment import DEFAULT_PRESET, Experiment, RunConfig
 from drac_jax.job import Job
 from drac_jax.report import Reporter
 from drac_jax.runner import Interrupted, Run
+from drac_jax.types import Environment
 from experiments import EXPERIMENTS, find
 from experiments.options import parse
 
@@ -63,15 +66,8 @@ def run(args: argparse.Namespace, words: list[str]) -> int:
 
 def evaluate(args: argparse.Namespace, words: list[str]) -> int:
     """Play a saved run again: more episodes, the obstacle variant, another map."""
-    if args.name is None:
-        raise ValueError(
-            "evaluate needs the folder of a run: python -m experiments evaluate FOLDER"
-        )
-    folder = Path(args.name)
-    identity = saved.read_identity(folder)
-    experiment = find(identity["experiment"])
+    folder, experiment, identity, asked = _saved(args, words)
     trained = saved.config_of(experiment, identity)
-    asked = parse(trained, words, f"python -m experiments evaluate {folder}")
     job, _ = jobs.prepare(experiment, trained, identity["preset"])
     reporter = Reporter()
     folder, results = saved.evaluate(job, asked, folder, reporter)
@@ -79,6 +75,67 @@ def evaluate(args: argparse.Namespace, words: list[str]) -> int:
     _print_results(results)
     print(f"results and pictures: {folder}")
     return 0
+
+
+def render(args: argparse.Namespace, words: list[str]) -> int:
+    """Play some episodes of a saved policy and draw them: on the map, and as moving pictures."""
+    folder, experiment, _, asked = _saved(args, words)
+    env = saved.env_to_play(experiment, folder, asked)
+    if env.visual is None and env.spec.scene is None:
+        raise ValueError(f"{env.spec.name} cannot be drawn: it has neither a map nor a model")
+    reporter = Reporter()
+    reporter.busy(f"playing {args.episodes} episode(s) of {env.spec.name}")
+    episodes = saved.play(folder, env, args.member, args.episodes, args.seed)
+    place = report.new_folder(folder, "render")
+    if env.spec.scene is not None:
+        title = f"member {args.member}: {(episodes.goals > 0).sum()} of {args.episodes} arrive"
+        paths, goals = episodes.paths[None], episodes.goals[None]
+        plots.trajectories(env.spec.scene, paths, goals, [title], place / "trajectories.png")
+    if env.visual is not None:
+        reporter.busy("drawing")
+        for problem in _draw_model(env, episodes, place):
+            reporter.say(f"note: {problem}")
+    reporter.close()
+    _print_episodes(episodes)
+    print(f"{place}: {', '.join(sorted(path.name for path in place.iterdir()))}")
+    return 0
+
+
+def _draw_model(env: Environment, episodes: Episodes, place: Path) -> list[str]:
+    """Write a page and a GIF of each episode. -> what is not there of them, and why."""
+    from envs.render import draw_gifs, longest_gif, page  # imports MuJoCo, which takes a second
+
+    model, dt, problems = env.visual.model(), env.visual.dt, []
+    qpos = [way[:n] for way, n in zip(episodes.records, episodes.lengths, strict=True)]
+    names = [f"episode_{number}" for number in range(1, len(qpos) + 1)]
+    try:
+        for name, way in zip(names, qpos, strict=True):
+            (place / f"{name}.html").write_text(page(model, way, dt))
+    except ValueError as error:
+        problems.append(f"no pages: {error}")
+    clips = {place / f"{name}.gif": way for name, way in zip(names, qpos, strict=True)}
+    try:
+        draw_gifs(model, clips, dt, from_above=env.spec.scene is not None)
+        if dt * max(episodes.lengths) > longest_gif(dt):
+            problems.append(f"the GIFs end after {longest_gif(dt):.1f} s, the pages do not")
+    except ValueError as error:
+        problems.append(f"no GIFs: {error}")
+    return problems
+
+
+def _saved(
+    args: argparse.Namespace, words: list[str]
+) -> tuple[Path, Experiment, dict[str, Any], RunConfig]:
+    """Read the run whose folder is named. -> it, its experiment, its identity, what is asked."""
+    if args.name is None:
+        usage = f"python -m experiments {args.command} FOLDER"
+        raise ValueError(f"{args.command} needs the folder of a run: {usage}")
+    folder = Path(args.name)
+    identity = saved.read_identity(folder)
+    experiment = find(identity["experiment"])
+    trained = saved.config_of(experiment, identity)
+    asked = parse(trained, words, f"python -m experiments {args.command} {folder}")
+    return folder, experiment, identity, asked
 
 
 def _new(args: argparse.Namespace, words: list[str]) -> tuple[Job, list[str]]:
@@ -114,6 +171,13 @@ def _print_results(results: list[dict]) -> None:
     Console().print(table)
 
 
+def _print_episodes(episodes: Episodes) -> None:
+    columns = zip(episodes.returns, episodes.lengths, episodes.goals, strict=True)
+    for number, (total, length, goal) in enumerate(columns, start=1):
+        arrived = f", goal {goal}" if goal else ""
+        print(f"episode {number}: return {total:.4g}, {length} env steps{arrived}")
+
+
 def _print_outcome(folder: Path, timings: dict[str, float]) -> None:
     print(
         f"compiled in {timings['compile_s']:.1f} s, trained in "
@@ -123,7 +187,13 @@ def _print_outcome(folder: Path, timings: dict[str, float]) -> None:
     )
 
 
-COMMANDS = {"list": list_experiments, "run": run, "sweep": run, "evaluate": evaluate}
+COMMANDS = {
+    "list": list_experiments,
+    "run": run,
+    "sweep": run,
+    "evaluate": evaluate,
+    "render": render,
+}
 
 
 def execute(args: argparse.Namespace, words: list[str]) -> int:

@@ -18,7 +18,8 @@ def idle(agent, obs: jax.Array, key: jax.Array) -> jax.Array:
 @pytest.fixture(scope="module")
 def episodes():
     """Episodes whose length is drawn at the start, long and short mixed."""
-    evaluate = make_evaluate(batch(countdown(5)), idle, EPISODES, record_paths=True)
+    env = batch(countdown(5))
+    evaluate = make_evaluate(env, idle, EPISODES, record_paths=True, record=lambda s: s.obs)
     return jax.device_get(jax.jit(evaluate)(None, jax.random.key(0)))
 
 
@@ -42,9 +43,18 @@ def test_paths_repeat_the_last_observation(episodes):
     np.testing.assert_array_equal(episodes.paths[:, :, 0], expected)
 
 
-def test_paths_are_left_out_unless_asked_for():
+def test_records_are_of_the_states_acted_upon(episodes):
+    steps = np.arange(episodes.records.shape[1])
+    left = episodes.lengths[:, None] - steps
+    assert episodes.records.shape == (EPISODES, countdown(5).spec.max_steps, 1)
+    np.testing.assert_array_equal(episodes.records[:, :, 0][left > 0], left[left > 0])
+
+
+def test_paths_and_records_are_left_out_unless_asked_for():
     evaluate = make_evaluate(batch(countdown(2)), idle, 3)
-    assert jax.eval_shape(evaluate, None, jax.random.key(0)).paths.shape == (3, 0, 1)
+    episodes = jax.eval_shape(evaluate, None, jax.random.key(0))
+    assert episodes.paths.shape == (3, 0, 1)
+    assert episodes.records is None
 
 
 def test_episode_that_never_ends_is_cut_at_the_time_limit():
