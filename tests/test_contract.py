@@ -100,6 +100,16 @@ def paying(reward: Callable) -> Environment:
     return batched(lambda _, action, after: after.replace(reward=reward(action, after.reward)))
 
 
+def starting_elsewhere() -> Environment:
+    whole = envs.batch(toys.countdown(longest=1))
+
+    def step(state: EnvState, action: jax.Array) -> EnvState:
+        after = whole.step(state, action)
+        return after.replace(obs=after.obs + 1.0)
+
+    return whole._replace(step=step)
+
+
 def unpredictable(action: jax.Array, reward: jax.Array) -> jax.Array:
     draw = np.random.default_rng()
     return io_callback(lambda: draw.random(reward.shape, np.float32), reward)
@@ -164,6 +174,7 @@ BREACHES: dict[str, tuple[str, Callable[[], Environment | envs.Task], str]] = {
         "not the obs of a step that ends nothing",
     ),
     "one_start": ("initial_states", lambda: envs.batch(walk(), pool_size=1), "begins alike"),
+    "another_start": ("initial_states", starting_elsewhere, "starts elsewhere"),
     "length_goes_on": (
         "sums",
         lambda: telling(episode_length=lambda before, after: before.info["episode_length"] + 1),

@@ -18,6 +18,7 @@ from envs.contract.subject import (
 )
 
 SHORT_PLAY = 8  # steps
+RESETS = 8  # of the whole batch
 SLACK = 1e-4  # relative and absolute, between two places in one batch
 
 
@@ -118,14 +119,16 @@ def terminal_obs_is_before_autoreset(subject: Subject) -> list[str]:
 
 
 def autoreset_draws_initial_states(subject: Subject) -> list[str]:
-    """Where resets differ by their keys, so do autoresets."""
-    obs, done = subject.played["obs"], subject.played["done"]
-    if (obs[0] == obs[0, 0]).all():
-        raise NotApplicable("the start is fixed")
-    if done.sum() < 2:
-        raise NotApplicable(f"{len(done) - 1} steps ended {done.sum()} episodes")
-    same = (obs[done] == obs[done][0]).all()
-    return ["every episode begins alike; draw initial states (pool_size above 1)"] * bool(same)
+    """An autoreset starts where a reset does, and elsewhere each time if that does."""
+    drawn = [subject.reset(make_keys(seed=seed)).obs for seed in range(RESETS)]
+    resets, begun = np.concatenate(drawn), subject.played["obs"][subject.played["done"]]
+    if len(begun) < 2:
+        raise NotApplicable(f"{len(begun)} episodes ended")
+    if (resets == resets[0]).all():
+        alike = (begun == resets[0]).all()
+        return ["an autoreset starts elsewhere than every reset does"] * (not alike)
+    alike = (begun == begun[0]).all()
+    return ["every episode begins alike; draw initial states (pool_size above 1)"] * bool(alike)
 
 
 def episodes_are_summed(subject: Subject) -> list[str]:

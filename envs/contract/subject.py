@@ -84,9 +84,9 @@ def make_subject(env: Environment | Task) -> Subject:
     return Subject(env, next((part for part in parts if isinstance(part, Task)), None))
 
 
-def make_keys(number: int = NUM_ENVS) -> jax.Array:
+def make_keys(number: int = NUM_ENVS, seed: int = 0) -> jax.Array:
     """Make the keys of a reset. -> [number]."""
-    return jax.random.split(jax.random.key(0), number)
+    return jax.random.split(jax.random.key(seed), number)
 
 
 def shown(state: EnvState) -> Played:
