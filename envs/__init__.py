@@ -7,9 +7,21 @@ from functools import partial
 from typing import Any
 
 from drac_jax.types import Environment
+from envs.adapters import adapt, from_brax, from_playground, load
+from envs.contract import check
 from envs.wrappers import Task, TaskStep, batch
 
-__all__ = ["ENVIRONMENTS", "Task", "TaskStep", "batch", "make"]
+__all__ = [
+    "ENVIRONMENTS",
+    "Task",
+    "TaskStep",
+    "adapt",
+    "batch",
+    "check",
+    "from_brax",
+    "from_playground",
+    "make",
+]
 
 
 def _multigoal() -> Callable[..., Task]:
@@ -46,8 +58,11 @@ ENVIRONMENTS: dict[str, tuple[Callable[[], Callable[..., Task]], int]] = {
 def make(name: str, **options: Any) -> Environment:
     """Make a batched environment by name; options are those of its task.
 
+    `brax:<name>` and `playground:<name>` load one of those libraries (see `adapters.load`).
     Raises ValueError for an unknown name (with the nearest) or option (with those there are).
     """
+    if ":" in name:
+        return load(name, **options)
     if name not in ENVIRONMENTS:
         near = get_close_matches(name, ENVIRONMENTS, n=3, cutoff=0.0)
         raise ValueError(f"environment {name!r} is unknown; nearest: {', '.join(near)}")

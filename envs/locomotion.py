@@ -255,7 +255,7 @@ def make_locomotion(
     first = jax.eval_shape(partial(_reset, robot, physics), jax.random.key(0))
     size, motors = first.obs.shape[0], physics.model.nu
     env_spec = EnvSpec(f"{name}_{version}_{fidelity}", size, motors, MAX_STEPS)
-    visual = Visual(lambda: physics.model, lambda sim: sim.qpos)
+    visual = Visual(lambda: physics.model, lambda sim: sim.qpos, physics.dt)
     return Task(env_spec, partial(_reset, robot, physics), partial(_step, robot, physics), visual)
 
 
