@@ -23,10 +23,17 @@ def _point_maze() -> Callable[..., Task]:
     return make_point_maze
 
 
+def _point_mazes() -> Callable[..., Task]:
+    from envs.point_maze import make_point_mazes
+
+    return make_point_mazes
+
+
 # name -> how to get the task's factory, and the size of its reset pool (1: the start is fixed).
 ENVIRONMENTS: dict[str, tuple[Callable[[], Callable[..., Task]], int]] = {
     "multigoal": (_multigoal, 1),
     "point_maze": (_point_maze, 1),
+    "point_mazes": (_point_mazes, 1),
 }
 
 

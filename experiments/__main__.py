@@ -5,6 +5,7 @@ python -m experiments run [NAME] [--preset paper|default|fast] [--dry-run] [--ru
                       [--wandb PROJECT] [--resume FOLDER] [--seeds 8 --hparams.beta 0.6 ...]
 python -m experiments sweep [NAME] --grid.beta 0.2 0.5 0.8 [as for run]
 python -m experiments evaluate FOLDER [--eval.final-episodes 500] [--env.layout medium ...]
+python -m experiments robustness FOLDER [--episodes 5 --maps 30 --walls 10]
 
 Every value of a run can be set: python -m experiments run NAME --help lists them.
 """

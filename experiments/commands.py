@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -13,9 +14,10 @@ from drac_jax.dry_run import describe
 from drac_jax.experiment import DEFAULT_PRESET
 from drac_jax.job import Job
 from drac_jax.report import Reporter
+from drac_jax.robustness import MEASURES, RobustnessConfig
 from drac_jax.runner import Interrupted, Run
 from experiments import EXPERIMENTS, find
-from experiments.options import parse
+from experiments.options import parse, parse_as
 
 BARE_RUN = "multigoal_amortized"
 EXIT_INTERRUPTED = 130
@@ -81,6 +83,39 @@ def evaluate(args: argparse.Namespace, words: list[str]) -> int:
     return 0
 
 
+def robustness(args: argparse.Namespace, words: list[str]) -> int:
+    """Play a saved run on maps with random walls that it has not seen."""
+    if args.name is None:
+        raise ValueError(
+            "robustness needs the folder of a run: python -m experiments robustness FOLDER"
+        )
+    folder = Path(args.name)
+    identity = saved.read_identity(folder)
+    experiment = find(identity["experiment"])
+    prog = f"python -m experiments robustness {folder}"
+    asked = parse_as(RobustnessConfig, RobustnessConfig(), words, prog)
+    config = saved.config_of(experiment, identity)
+    job, _ = jobs.prepare(experiment, config, identity["preset"])
+    reporter = Reporter()
+    records = saved.play_perturbed(job, asked, folder, reporter)
+    reporter.close()
+    _print_results(_medians(records))
+    print(f"medians over {len(job.members.seeds)} member(s); every value and pictures: {folder}")
+    return 0
+
+
+def _medians(records: list[dict]) -> list[dict]:
+    """Take the median over the members for each number of walls."""
+    groups = [
+        [r for r in records if r["walls"] == k] for k in sorted({r["walls"] for r in records})
+    ]
+    return [
+        {"walls": group[0]["walls"]}
+        | {name: float(np.median([r[name] for r in group])) for name in MEASURES}
+        for group in groups
+    ]
+
+
 def _new(args: argparse.Namespace, words: list[str]) -> tuple[Job, list[str]]:
     experiment = find(args.name or BARE_RUN)
     preset = args.preset or DEFAULT_PRESET
@@ -123,7 +158,13 @@ def _print_outcome(folder: Path, timings: dict[str, float]) -> None:
     )
 
 
-COMMANDS = {"list": list_experiments, "run": run, "sweep": run, "evaluate": evaluate}
+COMMANDS = {
+    "list": list_experiments,
+    "run": run,
+    "sweep": run,
+    "evaluate": evaluate,
+    "robustness": robustness,
+}
 
 
 def execute(args: argparse.Namespace, words: list[str]) -> int:
