@@ -15,7 +15,7 @@ IS_NEW := import sys; sys.exit(sys.version_info < (3, 12))
 CACHES := __pycache__ .pytest_cache .mypy_cache .ruff_cache .hypothesis .ipynb_checkpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run evaluate render sweep bench test test-fast test-slow check clean
+.PHONY: help setup run evaluate render robustness sweep bench test test-fast test-slow check clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ evaluate: $(STAMP) ## play a saved run again: ARGS="runs/<experiment>/<id> ..."
 
 render: $(STAMP) ## draw episodes of a saved run: ARGS="runs/<experiment>/<id> --episodes 4"
 	$(PY) -m experiments render $(ARGS)
+
+robustness: $(STAMP) ## play a saved run on maps with random walls added: ARGS="runs/<experiment>/<id>"
+	$(PY) -m experiments robustness $(ARGS)
 
 sweep: $(STAMP) ## train seeds x a grid at once: EXP=<name> ARGS="--grid.beta 0.5 0.7 --seeds 4"
 	$(PY) -m experiments sweep $(EXP) $(ARGS)

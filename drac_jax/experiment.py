@@ -1,14 +1,14 @@
 """An experiment as a value: an environment, a method, and presets of every number."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from drac_jax import sweep, train
 from drac_jax.methods import METHODS, Method
 from drac_jax.train import TrainConfig
-from drac_jax.types import Environment
+from drac_jax.types import Environment, Scene
 
 DEFAULT_PRESET = "default"
 
@@ -42,12 +42,24 @@ class RunConfig[EnvOptions, Options, HParams]:
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
+class Perturbed(NamedTuple):
+    """M maps in one environment, whose environment i plays map i % M.
+
+    walls: [M], how many were added to each map; scene: (map) -> its plan view.
+    """
+
+    env: Environment
+    walls: Sequence[int]
+    scene: Callable[[int], Scene]
+
+
 @dataclass(frozen=True)
 class Experiment:
     """What `make run EXP=name` runs.
 
     make_env: (env options, obstacles) -> Environment; obstacles asks for the variant of the
-    obstacle test. method: a name in METHODS. presets: name -> RunConfig.
+    obstacle test. method: a name in METHODS. presets: name -> RunConfig. make_perturbed: (env
+    options, most walls, maps) -> as many maps with 0, 1, ... most random walls added each.
     """
 
     name: str
@@ -55,6 +67,7 @@ class Experiment:
     method: str
     make_env: Callable[[Any, bool], Environment]
     presets: Mapping[str, RunConfig]
+    make_perturbed: Callable[[Any, int, int], Perturbed] | None = None
 
     def config(self, preset: str = DEFAULT_PRESET) -> RunConfig:
         """Look up a preset. Raises ValueError with the names there are."""

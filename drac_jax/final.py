@@ -76,7 +76,7 @@ def draw_trajectories(
     if (scene := job.env.spec.scene) is not None:
         titles = [_title(result) for result in results]
         path = folder / "trajectories.png"
-        plots.trajectories(scene, episodes.paths, episodes.goals, titles, path)
+        plots.trajectories([scene] * len(titles), episodes.paths, episodes.goals, titles, path)
 
 
 def _title(result: Result) -> str:

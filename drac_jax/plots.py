@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib
@@ -26,22 +27,34 @@ CURVES = {
     "actor/beta_reached": "diversity reached, exp(D) / sqrt(A)",
     "alpha/value": "alpha",
 }
-MAX_MEMBERS_DRAWN = 12
+MAX_PANELS = 12
 
 
-def curves(records: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
-    """Draw one panel per measure over env steps: thin lines for the members, thick the median."""
+def curves(
+    records: Sequence[Mapping[str, Any]],
+    title: str,
+    path: Path,
+    x: str = "env_steps",
+    ceiling: Mapping[str, float] = MappingProxyType({}),
+) -> None:
+    """Draw one panel per measure over `x`: thin lines for the members, thick the median.
+
+    ceiling: the most that a measure can be, dashed, where that is known.
+    """
     shown = [name for name in CURVES if any(r.get(name) is not None for r in records)]
-    rows = -(-len(shown) // 3)
-    size = (11, 2.9 * rows + 0.4)
-    figure, axes = plt.subplots(rows, 3, figsize=size, squeeze=False, layout="constrained")
-    steps = sorted({r["env_steps"] for r in records})
+    columns = 4 if len(shown) == 4 else 3
+    rows = -(-len(shown) // columns)
+    size = (3.6 * columns, 2.9 * rows + 0.4)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    values = sorted({r[x] for r in records})
     for axis, name in zip(axes.flat, shown, strict=False):
-        table = _by_member(records, name, steps)
-        axis.plot(steps, table.T, color=COLOURS[0], alpha=0.35, lw=0.8)
-        axis.plot(steps, np.nanmedian(table, axis=0), color=COLOURS[0], lw=2)
+        table = _by_member(records, name, x, values)
+        axis.plot(values, table.T, color=COLOURS[0], alpha=0.35, lw=0.8)
+        axis.plot(values, np.nanmedian(table, axis=0), color=COLOURS[0], lw=2)
+        if name in ceiling:
+            axis.axhline(ceiling[name], color=NO_GOAL, lw=1, ls="--")
         axis.set_title(CURVES[name], fontsize=10)
-        axis.set_xlabel("env steps", fontsize=8)
+        axis.set_xlabel(x.replace("_", " "), fontsize=8)
         axis.grid(alpha=0.25)
     for axis in axes.flat[len(shown) :]:
         axis.set_axis_off()
@@ -49,29 +62,30 @@ def curves(records: Sequence[Mapping[str, Any]], title: str, path: Path) -> None
     _save(figure, path)
 
 
-def _by_member(records: Sequence[Mapping], name: str, steps: Sequence[int]) -> np.ndarray:
-    """Arrange a measure as [members, steps]; NaN where there is none."""
+def _by_member(records: Sequence[Mapping], name: str, x: str, values: Sequence[int]) -> np.ndarray:
+    """Arrange a measure as [members, values of x]; NaN where there is none."""
     labels = list(dict.fromkeys(r["member"] for r in records))
-    table = np.full((len(labels), len(steps)), np.nan)
+    table = np.full((len(labels), len(values)), np.nan)
     for record in records:
         value = record.get(name)
-        at = labels.index(record["member"]), steps.index(record["env_steps"])
+        at = labels.index(record["member"]), values.index(record[x])
         table[at] = np.nan if value is None else value
     return table
 
 
 def trajectories(
-    scene: Scene, paths: ArrayLike, goals: ArrayLike, titles: Sequence[str], path: Path
+    scenes: Sequence[Scene], paths: ArrayLike, goals: ArrayLike, titles: Sequence[str], path: Path
 ) -> None:
-    """Draw sampled episodes on the map, coloured by the goal they reached.
+    """Draw sampled episodes on their maps, coloured by the goal they reached, a panel per map.
 
-    paths: [members, N, T + 1, O], whose first two numbers are the position; goals: [members, N].
+    scenes: [panels], with the same bounds; paths: [panels, N, T + 1, O], whose first two numbers
+    are the position; goals: [panels, N].
     """
     paths, goals = np.asarray(paths), np.asarray(goals)
-    count = min(len(paths), MAX_MEMBERS_DRAWN)
+    count = min(len(paths), MAX_PANELS)
     columns = min(count, 4)
     rows = -(-count // columns)
-    x_min, x_max, y_min, y_max = scene.bounds
+    x_min, x_max, y_min, y_max = scenes[0].bounds
     width = 4.6 if count == 1 else 3.2
     height = width * (y_max - y_min) / (x_max - x_min) + 0.4
     figure, axes = plt.subplots(
@@ -79,9 +93,10 @@ def trajectories(
     )
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, member_paths, reached, title in zip(axes.flat, paths, goals, titles, strict=False):
+    panels = zip(axes.flat, scenes, paths, goals, titles, strict=False)
+    for axis, scene, ways, reached, title in panels:
         draw_scene(axis, scene)
-        _draw_paths(axis, member_paths[..., :2], reached)
+        _draw_paths(axis, ways[..., :2], reached)
         axis.set_title(title, fontsize=9)
     _save(figure, path)
 

@@ -7,18 +7,22 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from drac_jax import experiment as exp
-from drac_jax import final, report, sweep
+from drac_jax import final, plots, report, robustness, sweep
+from drac_jax import job as jobs
 from drac_jax.checkpoint import Checkpoints
 from drac_jax.evaluate import Episodes, make_evaluate
-from drac_jax.experiment import Experiment, RunConfig
+from drac_jax.experiment import Experiment, Perturbed, RunConfig
 from drac_jax.job import Job
 from drac_jax.methods import METHODS
 from drac_jax.report import Reporter
+from drac_jax.robustness import RobustnessConfig
 from drac_jax.runner import load_state
 from drac_jax.types import Algorithm, Environment, EnvSpec
 
+MAPS_DRAWN = 8
 Policy = Callable[[jax.Array, jax.Array], jax.Array]
 
 
@@ -63,7 +67,7 @@ def load_agent(folder: Path, member: int) -> tuple[Algorithm, Any]:
         raise ValueError(f"member={member} must be in 0..{count - 1}: the run has {count}")
     one = jax.eval_shape(lambda: algorithm.init(jax.random.key(0), hparams, sizes["obs_size"]))
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), one)
-    agents = _newest_agent(Checkpoints(folder / report.CHECKPOINTS, create=False), like)
+    agents, _ = _newest_agent(folder, like)
     return algorithm, jax.tree.map(lambda x: x[member], agents)
 
 
@@ -74,11 +78,12 @@ def _count_members(config: dict[str, Any]) -> int:
     return count
 
 
-def _newest_agent(checkpoints: Checkpoints, like: Any) -> Any:
-    """Read the newest agent that can be read; the run's own files are left as they are."""
+def _newest_agent(folder: Path, like: Any) -> tuple[Any, int]:
+    """Read the newest agent that can be read, and its epoch; a run's files are left as they are."""
+    checkpoints = Checkpoints(folder / report.CHECKPOINTS, create=False)
     for epoch in checkpoints.epochs():
         try:
-            return checkpoints.restore_agent(epoch, like)
+            return checkpoints.restore_agent(epoch, like), epoch
         except Exception:  # Orbax raises whatever its storage does; the one before may do
             continue
     raise ValueError("there is no checkpoint that can be read; train first, or wait an epoch")
@@ -140,3 +145,45 @@ def evaluate(
     report.write_json(place / report.SUMMARY, content | report.environment_facts())
     final.draw_trajectories(job, place, episodes, results)
     return place, results
+
+
+def play_perturbed(
+    job: Job, config: RobustnessConfig, folder: Path, reporter: Reporter
+) -> list[dict[str, Any]]:
+    """Play a saved run on maps with random walls added, and write and draw what comes of it.
+
+    job: as it was trained. -> one record per member and number of walls. Raises ValueError where
+    the experiment has no such maps.
+    """
+    robustness.check(config)
+    if job.experiment.make_perturbed is None:
+        raise ValueError(f"{job.experiment.name} has no maps to perturb; use the run of a maze")
+    perturbed = job.experiment.make_perturbed(job.config.env, config.walls, config.maps)
+    env, count = perturbed.env, len(perturbed.walls)
+    agent, epoch = _newest_agent(folder, jobs.abstract_state(job).agent)
+    reporter.busy(f"playing {config.episodes} episodes on each of {count} maps")
+    keys = jax.vmap(jax.random.fold_in, (0, None))(sweep.keys(job.members)[1], epoch)
+    episodes = final.play(job, env, agent, keys, config.episodes * count, paths=True)
+    goals = env.spec.num_goals
+    records = robustness.summarise(job.members.labels, episodes, np.asarray(perturbed.walls), goals)
+    ceiling = robustness.ceiling(config.episodes, goals)
+    content = {"config": exp.to_dict(config), "epoch": epoch, "ceiling": ceiling}
+    content |= {"records": records} | report.environment_facts()
+    report.write_json(folder / "robustness.json", content)
+    title = f"{job.experiment.name}: {config.episodes} episodes on each of {config.maps} maps"
+    plots.curves(records, title, folder / "robustness.png", x="walls", ceiling=ceiling)
+    _draw_maps(perturbed, episodes, folder / "robustness_maps.png")
+    return records
+
+
+def _draw_maps(perturbed: Perturbed, episodes: Episodes, path: Path) -> None:
+    """Draw the first member's episodes on some of the maps, from few walls to many."""
+    count = len(perturbed.walls)
+    shown = np.linspace(0, count - 1, min(MAPS_DRAWN, count)).astype(int)
+    plots.trajectories(
+        [perturbed.scene(i) for i in shown],
+        [episodes.paths[0, i::count] for i in shown],
+        [episodes.goals[0, i::count] for i in shown],
+        [f"{perturbed.walls[i]} walls added" for i in shown],
+        path,
+    )

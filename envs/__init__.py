@@ -36,6 +36,12 @@ def _point_maze() -> Callable[..., Task]:
     return make_point_maze
 
 
+def _point_mazes() -> Callable[..., Task]:
+    from envs.point_maze import make_point_mazes
+
+    return make_point_mazes
+
+
 def _locomotion(name: str) -> Callable[[], Callable[..., Task]]:
     def load() -> Callable[..., Task]:
         from envs.locomotion import make_locomotion
@@ -51,6 +57,7 @@ LOCOMOTION = ("ant", "halfcheetah", "hopper", "humanoid", "swimmer", "walker2d")
 ENVIRONMENTS: dict[str, tuple[Callable[[], Callable[..., Task]], int]] = {
     "multigoal": (_multigoal, 1),
     "point_maze": (_point_maze, 1),
+    "point_mazes": (_point_mazes, 1),
     **{name: (_locomotion(name), 64) for name in LOCOMOTION},
 }
 

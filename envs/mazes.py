@@ -1,14 +1,17 @@
 """The multi-goal maps: text layouts, their geometry, and walls merged into few long boxes.
 
-Legend: `#` wall, `.` free, `S` start, `G` goal, `o` free in training and a wall in the obstacle
-test, blank outside. Goals are numbered row by row, left to right, from 1. The world's origin is
-the centre of the map, x to the right and y up. Source: the mazes of DrAC (arXiv 2511.01374).
+Legend: `#` wall, `.` free, `S` start, `G` goal, `g` a goal taken away (free, and keeps its number),
+`o` free in training and a wall in the obstacle test, blank outside. Goals are numbered row by row,
+left to right, from 1. The world's origin is the centre of the map, x to the right and y up.
+Source: the mazes of DrAC (arXiv 2511.01374).
 """
 
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from drac_jax.types import Scene
@@ -58,14 +61,17 @@ HARD = """
 """
 LAYOUTS = {"simple": SIMPLE, "medium": MEDIUM, "hard": HARD}
 MAX_STEPS = {"simple": 150, "medium": 300, "hard": 600}
-SYMBOLS = "#.SGo "
+SYMBOLS = "#.SGgo "
+# Where nothing ever is, in cells: the place of goals taken away and of walls that only fill up.
+OUTSIDE = 1e3
+PROGRESS_SCALE = 10.0  # of the dense reward
 
 
 class Maze(NamedTuple):
     """A map in world units.
 
     cells: the rows of text, padded to a rectangle; walls: [W, 4], boxes as (x_min, y_min, x_max,
-    y_max); goals: [G, 2]; start: [2]; half: half the side of a cell.
+    y_max); goals: [G, 2], far outside where taken away; start: [2]; half: half the side of a cell.
     """
 
     cells: tuple[str, ...]
@@ -80,6 +86,13 @@ class Maze(NamedTuple):
         start = (float(self.start[0]), float(self.start[1]))
         bounds = (-width, width, -height, height)
         return Scene(bounds, self.walls, self.goals, self.half, "square", start)
+
+
+class Arena(NamedTuple):
+    """What a step needs of a maze, or of M mazes (leading axis M). walls: [W, 4]; goals: [G, 2]."""
+
+    walls: jax.Array
+    goals: jax.Array
 
 
 def choose(
@@ -108,15 +121,70 @@ def build(
 ) -> Maze:
     """Read a layout, as text or as rows. obstacles: make the `o` cells walls; merge: join wall
     cells into boxes. Raises ValueError for what is not a map: the sign and where it stands."""
-    cells = _rows(layout) if isinstance(layout, str) else tuple(layout)
-    _check(cells)
+    cells = read(layout)
     walls = ("#", "o") if obstacles else ("#",)
     solid = np.array([[cell in walls for cell in row] for row in cells])
     boxes = _merged(solid) if merge else [(r, c, r + 1, c + 1) for r, c in np.argwhere(solid)]
-    goals = [_centre(cells, spot, cell_size) for spot in _spots(cells, "G")]
+    gone = np.full(2, OUTSIDE * cell_size)
+    goals = [
+        _centre(cells, (r, c), cell_size) if cells[r][c] == "G" else gone
+        for r, c in _spots(cells, "Gg")
+    ]
     start = _centre(cells, _spots(cells, "S")[0], cell_size)
     world = np.array([_box(cells, box, cell_size) for box in boxes]).reshape(-1, 4)
     return Maze(cells, world, np.array(goals), start, cell_size / 2)
+
+
+def read(layout: str | Sequence[str]) -> tuple[str, ...]:
+    """Read a layout, as text or as rows. -> rows of one length. Raises ValueError for what is not
+    a map: the sign and where it stands."""
+    cells = _rows(layout) if isinstance(layout, str) else tuple(layout)
+    _check(cells)
+    return cells
+
+
+def stack(mazes: Sequence[Maze]) -> Arena:
+    """Stack M mazes, with as many walls as the richest of them. -> leaves [M, ...].
+
+    Raises ValueError unless all have the same start, number of goals and cells.
+    """
+    for number, maze in enumerate(mazes):
+        for name in ("start", "half"):
+            if not np.array_equal(getattr(maze, name), getattr(mazes[0], name)):
+                raise ValueError(f"maze {number} has another {name} than maze 0; use the same")
+        if len(maze.goals) != len(mazes[0].goals):
+            raise ValueError(
+                f"maze {number} has {len(maze.goals)} goals and maze 0 has {len(mazes[0].goals)}; "
+                "use the same number, with 'g' for goals taken away"
+            )
+    most = max(len(maze.walls) for maze in mazes)
+    walls = np.full((len(mazes), most, 4), np.array([0, 0, 1, 1]) + OUTSIDE) * 2 * mazes[0].half
+    for padded, maze in zip(walls, mazes, strict=True):
+        padded[: len(maze.walls)] = maze.walls
+    goals = np.stack([maze.goals for maze in mazes])
+    return Arena(jnp.asarray(walls, jnp.float32), jnp.asarray(goals, jnp.float32))
+
+
+def arrival(goals: jax.Array, half: float, position: jax.Array) -> jax.Array:
+    """Number the goal [G, 2] in whose cell, of side 2 half, a point [2] is: 1..G, 0 none."""
+    entered = jnp.abs(position - goals).max(axis=-1) <= half
+    return jnp.where(entered.any(), jnp.argmax(entered) + 1, 0)
+
+
+def progress(goals: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
+    """Pay the decrease of the Euclidean distance to the nearest goal [G, 2]: the dense reward."""
+
+    def distance(position: jax.Array) -> jax.Array:
+        return jnp.sqrt(jnp.square(goals - position).sum(axis=-1)).min()
+
+    return PROGRESS_SCALE * (distance(before) - distance(after))
+
+
+def nearest_walls(walls: jax.Array, position: jax.Array, number: int) -> jax.Array:
+    """Pick the boxes [W, 4] that are nearest to a point [2]. -> [number, 4]."""
+    gap = jnp.maximum(jnp.maximum(walls[:, :2] - position, position - walls[:, 2:]), 0.0)
+    _, nearest = jax.lax.top_k(-jnp.square(gap).sum(axis=1), number)
+    return walls[nearest]
 
 
 def _rows(text: str) -> tuple[str, ...]:
@@ -146,8 +214,8 @@ def _check(cells: Sequence[str]) -> None:
         raise ValueError("layout has 0 'G'; use at least one")
 
 
-def _spots(cells: Sequence[str], symbol: str) -> list[tuple[int, int]]:
-    return [(r, c) for r, row in enumerate(cells) for c, cell in enumerate(row) if cell == symbol]
+def _spots(cells: Sequence[str], symbols: str) -> list[tuple[int, int]]:
+    return [(r, c) for r, row in enumerate(cells) for c, cell in enumerate(row) if cell in symbols]
 
 
 def _centre(cells: Sequence[str], spot: tuple[int, int], size: float) -> np.ndarray:

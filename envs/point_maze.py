@@ -1,7 +1,5 @@
 """MultiGoalPointMaze: the Gymnasium-Robotics point in the multi-goal maps, on MJX."""
 
-import contextlib
-import io
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
@@ -13,10 +11,9 @@ import numpy as np
 
 from drac_jax.types import EnvSpec, Visual
 from envs import mazes
-from envs.wrappers import Task, TaskStep
-
-with contextlib.redirect_stdout(io.StringIO()):  # it prints that NVIDIA's warp is not there
-    from mujoco import mjx
+from envs.mazes import Arena, Maze
+from envs.physics import mjx
+from envs.wrappers import Task, TaskStep, deal
 
 MASS = 4.18879020478639  # kg: a sphere of radius 0.1 and density 1000
 RADIUS = 0.1  # of the sphere that is drawn
@@ -24,7 +21,6 @@ TIMESTEP = 0.01  # s, of physics and of an env step
 POINT_COLOUR, GOAL_COLOUR, FLOOR_COLOUR = (1, 0.1, 0, 1), (0.2, 0.7, 0.4, 1), (0.7, 0.7, 0.7, 1)
 MAX_SPEED = 5.0  # of each coordinate, applied before a step
 ARRIVAL_REWARD = 100.0
-PROGRESS_SCALE = 10.0  # of the dense reward
 # MuJoCo 3.17 adds the margins (0.002 each) of point and wall, 3.1.6 took the larger; MJX ignores
 # margins between sphere and box, so the sphere carries them: the contact is then the same.
 CONTACT_RADIUS = {"3.17": 0.104, "3.1.6": 0.102}
@@ -77,24 +73,63 @@ def make_point_maze(
     unless given; one's own map needs it. Raises ValueError for what is none of these.
     Source: MultiGoalPointMaze of DrAC (arXiv 2511.01374), after Gymnasium-Robotics.
     """
-    _check(reward, contacts_of)
     name, rows, max_steps = mazes.choose(layout, max_steps)
     maze = mazes.build(rows, obstacles=obstacles, merge=merge_walls)
-    physics = make_physics(len(maze.walls), CONTACT_RADIUS[contacts_of])
-    walls, goals = jnp.asarray(maze.walls, jnp.float32), jnp.asarray(maze.goals, jnp.float32)
-    start = jnp.asarray([*maze.start, 0.0, 0.0], jnp.float32)
+    arena = jax.tree.map(lambda x: x[0], mazes.stack([maze]))
+    step = partial(_make_step(maze, len(maze.walls), reward, contacts_of), arena)
+    visual = Visual(partial(_visible_model, maze), lambda state: state[:2], TIMESTEP)
+    variant = "_".join(["point_maze", name, reward] + ["obstacles"] * obstacles)
+    return Task(_spec(variant, maze, max_steps), partial(_reset, maze), step, visual)
 
-    def step(state: jax.Array, action: jax.Array) -> TaskStep:
-        after = physics(walls, state, action)
-        goal = arrival(goals, maze.half, after[:2])
-        gained = progress(goals, state[:2], after[:2]) if reward == "dense" else 0.0
+
+def make_point_mazes(
+    layouts: Sequence[Sequence[str]],
+    max_steps: int,
+    reward: Literal["sparse", "dense"] = "sparse",
+    merge_walls: bool = True,
+    contacts_of: Literal["3.17", "3.1.6"] = "3.17",
+) -> Task:
+    """Make one task of M point mazes: environment i of a batch plays map i % M.
+
+    layouts: [M] maps as rows, with the same start and numbers of cells and goals; all else as for
+    `make_point_maze`. One compiled step serves all maps. The scene is the first map's.
+    """
+    if not layouts:
+        raise ValueError("layouts=[] must hold at least one map")
+    built = [mazes.build(rows, merge=merge_walls) for rows in layouts]
+    arenas = mazes.stack(built)
+    step = _make_step(built[0], arenas.walls.shape[1], reward, contacts_of)
+    spec = _spec(f"point_mazes_{len(built)}_{reward}", built[0], max_steps)
+    return deal(spec, partial(_reset, built[0]), step, arenas)
+
+
+def _spec(name: str, maze: Maze, max_steps: int) -> EnvSpec:
+    return EnvSpec(name, 4, 2, max_steps, len(maze.goals), maze.scene())
+
+
+def _reset(maze: Maze, key: jax.Array) -> TaskStep:
+    start = jnp.asarray([*maze.start, 0.0, 0.0], jnp.float32)
+    return TaskStep(sim=start, obs=start)
+
+
+def _make_step(
+    maze: Maze, num_walls: int, reward: str, contacts_of: str
+) -> Callable[[Arena, jax.Array, jax.Array], TaskStep]:
+    """Make (arena, state [4], action [2]) -> TaskStep, for all mazes with cells as large."""
+    if reward not in ("sparse", "dense"):
+        raise ValueError(f"reward={reward!r} is unknown; use 'sparse' or 'dense'")
+    if contacts_of not in CONTACT_RADIUS:
+        raise ValueError(f"contacts_of={contacts_of!r} is unknown; use '3.17' or '3.1.6'")
+    physics = make_physics(num_walls, CONTACT_RADIUS[contacts_of])
+
+    def step(arena: Arena, state: jax.Array, action: jax.Array) -> TaskStep:
+        after = physics(arena.walls, state, action)
+        goal = mazes.arrival(arena.goals, maze.half, after[:2])
+        gained = mazes.progress(arena.goals, state[:2], after[:2]) if reward == "dense" else 0.0
         paid = jnp.where(goal > 0, ARRIVAL_REWARD, gained)
         return TaskStep(after, after, paid, terminated=goal > 0, goal=goal)
 
-    variant = "_".join(["point_maze", name, reward] + ["obstacles"] * obstacles)
-    spec = EnvSpec(variant, 4, 2, max_steps, len(goals), maze.scene())
-    visual = Visual(partial(_visible_model, maze), lambda state: state[:2], TIMESTEP)
-    return Task(spec, lambda key: TaskStep(sim=start, obs=start), step, visual)
+    return step
 
 
 def model_xml(walls: np.ndarray, radius: float) -> str:
@@ -121,28 +156,6 @@ def _visible_model(maze: mazes.Maze) -> mujoco.MjModel:
     return spec.compile()
 
 
-def _check(reward: str, contacts_of: str) -> None:
-    if reward not in ("sparse", "dense"):
-        raise ValueError(f"reward={reward!r} is unknown; use 'sparse' or 'dense'")
-    if contacts_of not in CONTACT_RADIUS:
-        raise ValueError(f"contacts_of={contacts_of!r} is unknown; use '3.17' or '3.1.6'")
-
-
-def arrival(goals: jax.Array, half: float, position: jax.Array) -> jax.Array:
-    """Number the goal [G, 2] in whose cell, of side 2 half, a point [2] is: 1..G, 0 none."""
-    entered = jnp.abs(position - goals).max(axis=-1) <= half
-    return jnp.where(entered.any(), jnp.argmax(entered) + 1, 0)
-
-
-def progress(goals: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
-    """Pay the decrease of the Euclidean distance to the nearest goal [G, 2]: the dense reward."""
-
-    def distance(position: jax.Array) -> jax.Array:
-        return jnp.sqrt(jnp.square(goals - position).sum(axis=-1)).min()
-
-    return PROGRESS_SCALE * (distance(before) - distance(after))
-
-
 def make_physics(
     num_walls: int, radius: float
 ) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
@@ -159,7 +172,7 @@ def make_physics(
     def step(walls: jax.Array, state: jax.Array, action: jax.Array) -> jax.Array:
         # Slide joints measure from the body's place in the model, the origin of the map.
         position, velocity = state[:2], jnp.clip(state[2:], -MAX_SPEED, MAX_SPEED)
-        low, high = jnp.split(_nearest_walls(walls, position, num_boxes), 2, axis=1)
+        low, high = jnp.split(mazes.nearest_walls(walls, position, num_boxes), 2, axis=1)
         # The geoms of the world body come first: the boxes, then the point.
         here = mjx_model.replace(
             geom_pos=mjx_model.geom_pos.at[:num_boxes, :2].set((low + high) / 2),
@@ -171,10 +184,3 @@ def make_physics(
         return jnp.concatenate([data.qpos, data.qvel])
 
     return step
-
-
-def _nearest_walls(walls: jax.Array, position: jax.Array, number: int) -> jax.Array:
-    """Pick the boxes [W, 4] that are nearest to a point [2]. -> [number, 4]."""
-    gap = jnp.maximum(jnp.maximum(walls[:, :2] - position, position - walls[:, 2:]), 0.0)
-    _, nearest = jax.lax.top_k(-jnp.square(gap).sum(axis=1), number)
-    return walls[nearest]

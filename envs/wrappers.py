@@ -26,17 +26,50 @@ class TaskStep(NamedTuple):
     goal: jax.Array | int = 0
 
 
+def _alike(sim: Any, index: jax.Array) -> Any:
+    return sim
+
+
 class Task(NamedTuple):
     """One unbatched environment, the thing that a user writes.
 
     reset: (key) -> TaskStep. step: (sim, action [A] in [-1, 1]) -> TaskStep. visual: its looks,
-    of one sim.
+    of one sim. place: (initial sim, index of an environment in its batch) -> the sim it starts
+    with; all environments are alike unless given (see `deal`).
     """
 
     spec: EnvSpec
     reset: Callable[[jax.Array], TaskStep]
     step: Callable[[Any, jax.Array], TaskStep]
     visual: Visual | None = None
+    place: Callable[[Any, jax.Array], Any] = _alike
+
+
+def deal(
+    spec: EnvSpec,
+    reset: Callable[[jax.Array], TaskStep],
+    step: Callable[[Any, Any, jax.Array], TaskStep],
+    variants: Any,
+) -> Task:
+    """Make one task of V variants, which are data: environment i of a batch plays variant i % V.
+
+    reset: (key) -> TaskStep, for all variants; step: (variant, sim, action [A]) -> TaskStep;
+    variants: a pytree whose leaves have a leading axis V. One compiled step serves them all.
+    """
+    count = jax.tree.leaves(variants)[0].shape[0]
+
+    def dealt_reset(key: jax.Array) -> TaskStep:
+        first = reset(key)
+        return first._replace(sim=(first.sim, jnp.zeros((), jnp.int32)))
+
+    def dealt_step(sim: tuple, action: jax.Array) -> TaskStep:
+        inner, number = sim
+        out = step(jax.tree.map(lambda x: x[number], variants), inner, action)
+        return out._replace(sim=(out.sim, number))
+
+    # An initial state comes from a pool that all environments share, so it cannot say which
+    # variant it is for: the environment that takes it does, at every reset and autoreset.
+    return Task(spec, dealt_reset, dealt_step, place=lambda sim, index: (sim[0], index % count))
 
 
 class _Internal(NamedTuple):
@@ -68,6 +101,7 @@ def _reset(task: Task, pool_size: int, keys: jax.Array) -> EnvState:
     keys, first_keys, pool_keys = jax.vmap(lambda key: jax.random.split(key, 3))(keys).T
     pool = jax.vmap(task.reset)(jax.random.split(pool_keys[0], pool_size))
     pool, first = jax.tree.map(_strong, (pool, jax.vmap(task.reset)(first_keys)))
+    sim = _placed(task, first.sim, len(keys))
     no = jnp.zeros(keys.shape, bool)
     info = {
         "truncation": no,
@@ -77,7 +111,7 @@ def _reset(task: Task, pool_size: int, keys: jax.Array) -> EnvState:
         "episode_return": no.astype(jnp.float32),
         "episode_length": no.astype(jnp.int32),
     }
-    internal = _Internal(first.sim, keys, pool)
+    internal = _Internal(sim, keys, pool)
     return EnvState(first.obs, no.astype(jnp.float32), no, info, internal)
 
 
@@ -102,17 +136,23 @@ def _step(task: Task, state: EnvState, action: jax.Array) -> EnvState:
         "episode_return": total,
         "episode_length": length,
     }
-    keys, sim, obs = _autoreset(keys, pool, done, out)
+    keys, sim, obs = _autoreset(task, keys, pool, done, out)
     return EnvState(obs, reward, done, info, _Internal(sim, keys, pool))
 
 
+def _placed(task: Task, sim: Any, number: int) -> Any:
+    """Tell the initial states of a batch which environment each is for. sim: [E, ...]."""
+    return jax.vmap(task.place)(sim, jnp.arange(number, dtype=jnp.int32))
+
+
 def _autoreset(
-    keys: jax.Array, pool: TaskStep, done: jax.Array, out: TaskStep
+    task: Task, keys: jax.Array, pool: TaskStep, done: jax.Array, out: TaskStep
 ) -> tuple[jax.Array, Any, jax.Array]:
     """Replace the state and obs of the environments that are done by some of the pool."""
     keys, pick_keys = jax.vmap(jax.random.split)(keys).T
     pick = jax.vmap(lambda key: jax.random.randint(key, (), 0, pool.obs.shape[0]))(pick_keys)
-    fresh = jax.tree.map(lambda x: x[pick], (pool.sim, pool.obs))
+    fresh_sim, fresh_obs = jax.tree.map(lambda x: x[pick], (pool.sim, pool.obs))
+    fresh = (_placed(task, fresh_sim, len(pick)), fresh_obs)
     sim, obs = jax.tree.map(lambda new, old: _where(done, new, old), fresh, (out.sim, out.obs))
     return keys, sim, obs
 

@@ -6,6 +6,7 @@ python -m experiments run [NAME] [--preset paper|default|fast] [--dry-run] [--ru
 python -m experiments sweep [NAME] --grid.beta 0.2 0.5 0.8 [as for run]
 python -m experiments evaluate FOLDER [--eval.final-episodes 500] [--env.layout medium ...]
 python -m experiments render FOLDER [--episodes 4] [--member 0] [--seed 0] [--env.layout medium ...]
+python -m experiments robustness FOLDER [--episodes 5 --maps 30 --walls 10]
 
 Every value of a run can be set: python -m experiments run NAME --help lists them.
 """

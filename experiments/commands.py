@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -15,10 +16,11 @@ from drac_jax.evaluate import Episodes
 from drac_jax.experiment import DEFAULT_PRESET, Experiment, RunConfig
 from drac_jax.job import Job
 from drac_jax.report import Reporter
+from drac_jax.robustness import MEASURES, RobustnessConfig
 from drac_jax.runner import Interrupted, Run
 from drac_jax.types import Environment
 from experiments import EXPERIMENTS, find
-from experiments.options import parse
+from experiments.options import parse, parse_as
 
 BARE_RUN = "multigoal_amortized"
 EXIT_INTERRUPTED = 130
@@ -101,6 +103,21 @@ def render(args: argparse.Namespace, words: list[str]) -> int:
     return 0
 
 
+def robustness(args: argparse.Namespace, words: list[str]) -> int:
+    """Play a saved run on maps with random walls that it has not seen."""
+    folder, experiment, identity = _trained(args)
+    prog = f"python -m experiments robustness {folder}"
+    asked = parse_as(RobustnessConfig, RobustnessConfig(), words, prog)
+    config = saved.config_of(experiment, identity)
+    job, _ = jobs.prepare(experiment, config, identity["preset"])
+    reporter = Reporter()
+    records = saved.play_perturbed(job, asked, folder, reporter)
+    reporter.close()
+    _print_results(_medians(records))
+    print(f"medians over {len(job.members.seeds)} member(s); every value and pictures: {folder}")
+    return 0
+
+
 def _draw_model(env: Environment, episodes: Episodes, place: Path) -> list[str]:
     """Write a page and a GIF of each episode. -> what is not there of them, and why."""
     from envs.render import draw_gifs, longest_gif, page  # imports MuJoCo, which takes a second
@@ -123,19 +140,36 @@ def _draw_model(env: Environment, episodes: Episodes, place: Path) -> list[str]:
     return problems
 
 
-def _saved(
-    args: argparse.Namespace, words: list[str]
-) -> tuple[Path, Experiment, dict[str, Any], RunConfig]:
-    """Read the run whose folder is named. -> it, its experiment, its identity, what is asked."""
+def _trained(args: argparse.Namespace) -> tuple[Path, Experiment, dict[str, Any]]:
+    """Find the run whose folder is named. -> it, its experiment, its identity."""
     if args.name is None:
         usage = f"python -m experiments {args.command} FOLDER"
         raise ValueError(f"{args.command} needs the folder of a run: {usage}")
     folder = Path(args.name)
     identity = saved.read_identity(folder)
-    experiment = find(identity["experiment"])
+    return folder, find(identity["experiment"]), identity
+
+
+def _saved(
+    args: argparse.Namespace, words: list[str]
+) -> tuple[Path, Experiment, dict[str, Any], RunConfig]:
+    """Do as `_trained`, and read what is asked of the run besides."""
+    folder, experiment, identity = _trained(args)
     trained = saved.config_of(experiment, identity)
     asked = parse(trained, words, f"python -m experiments {args.command} {folder}")
     return folder, experiment, identity, asked
+
+
+def _medians(records: list[dict]) -> list[dict]:
+    """Take the median over the members for each number of walls."""
+    groups = [
+        [r for r in records if r["walls"] == k] for k in sorted({r["walls"] for r in records})
+    ]
+    return [
+        {"walls": group[0]["walls"]}
+        | {name: float(np.median([r[name] for r in group])) for name in MEASURES}
+        for group in groups
+    ]
 
 
 def _new(args: argparse.Namespace, words: list[str]) -> tuple[Job, list[str]]:
@@ -193,6 +227,7 @@ COMMANDS = {
     "sweep": run,
     "evaluate": evaluate,
     "render": render,
+    "robustness": robustness,
 }
 
 

@@ -20,16 +20,21 @@ def parse(default: RunConfig, words: list[str], prog: str) -> RunConfig:
     """
     grid, words = _split_grid(words)
     kind = RunConfig[type(default.env), type(default.algorithm), type(default.hparams)]  # type: ignore[misc]
+    config = parse_as(kind, default, words, prog)
+    return replace(config, grid=grid) if grid else config
+
+
+def parse_as[T](kind: type[T], default: T, words: list[str], prog: str) -> T:
+    """Override the values of a dataclass that the words name; raises as `parse` does."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-            config = tyro.cli(kind, default=default, args=words, prog=prog)
+            return tyro.cli(kind, default=default, args=words, prog=prog)
     except SystemExit as stop:
         if not stop.code:  # --help
             print(said.getvalue(), end="")
             raise
         raise ValueError(_one_line(said.getvalue(), prog)) from None
-    return replace(config, grid=grid) if grid else config
 
 
 def _split_grid(words: list[str]) -> tuple[dict[str, tuple[float, ...]], list[str]]:

@@ -5,10 +5,11 @@ from typing import Literal
 
 import envs
 from drac_jax.algorithms import DracHParams
-from drac_jax.experiment import EvalConfig, Experiment, RunConfig
+from drac_jax.experiment import EvalConfig, Experiment, Perturbed, RunConfig
 from drac_jax.methods import DracOptions
 from drac_jax.train import TrainConfig
 from drac_jax.types import Environment
+from envs import mazes, perturb
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,21 @@ def make_env(options: PointMazeOptions, obstacles: bool) -> Environment:
         obstacles=obstacles or options.obstacles,
         merge_walls=options.merge_walls,
     )
+
+
+def make_perturbed(options: PointMazeOptions, most: int, maps: int) -> Perturbed:
+    """Make the maps of the random obstacle test: 0, 1, ... `most` walls added, `maps` of each."""
+    _, rows, max_steps = mazes.choose(options.layout)
+    free = perturb.put_up_obstacles(rows) if options.obstacles else rows
+    walls, layouts = perturb.with_random_walls(free, most, maps)
+    env = envs.make(
+        "point_mazes",
+        layouts=layouts,
+        max_steps=max_steps,
+        reward=options.reward,
+        merge_walls=options.merge_walls,
+    )
+    return Perturbed(env, walls, lambda i: mazes.build(layouts[i]).scene())
 
 
 def _experiment(layout: Literal["simple", "medium", "hard"], env_steps: int, eval: EvalConfig):
@@ -63,6 +79,7 @@ def _experiment(layout: Literal["simple", "medium", "hard"], env_steps: int, eva
         method="amortized",
         make_env=make_env,
         presets={"paper": paper, "default": default, "fast": fast},
+        make_perturbed=make_perturbed,
     )
 
 

@@ -79,6 +79,7 @@ def test_folder_that_is_no_run_cannot_be_resumed(error_of, tmp_path):
     assert "is not a run folder" in error_of("run", "--resume", tmp_path)
     assert "is not a run folder" in error_of("run", "--resume", tmp_path / "nothing")
     assert "is not a run folder" in error_of("evaluate", tmp_path)
+    assert "is not a run folder" in error_of("robustness", tmp_path)
 
 
 def test_damaged_config_is_reported_with_its_path(error_of, tmp_path):
@@ -86,8 +87,9 @@ def test_damaged_config_is_reported_with_its_path(error_of, tmp_path):
     assert "config.json cannot be read" in error_of("run", "--resume", tmp_path)
 
 
-def test_evaluate_needs_a_folder(error_of):
-    assert "folder of a run" in error_of("evaluate")
+@pytest.mark.parametrize("name", ["evaluate", "robustness"])
+def test_command_on_a_saved_run_needs_its_folder(error_of, name):
+    assert "folder of a run" in error_of(name)
 
 
 def test_run_folder_that_cannot_be_made_is_reported_before_compiling(error_of, tmp_path):
@@ -107,7 +109,9 @@ def test_list_names_every_experiment_and_its_presets(capsys):
 def test_help_names_the_commands(capsys, words):
     assert main(words) == 0
     said = capsys.readouterr().out
-    assert all(word in said for word in ("list", "run", "sweep", "evaluate", "--resume"))
+    assert all(
+        word in said for word in ("list", "run", "sweep", "evaluate", "robustness", "--resume")
+    )
 
 
 @pytest.mark.heavy

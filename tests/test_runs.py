@@ -222,6 +222,12 @@ def test_evaluation_keeps_what_was_trained(finished):
     )
 
 
+def test_robustness_needs_a_maze(finished):
+    outcome = command("robustness", finished[0])
+    assert outcome.code == 2
+    assert "multigoal_amortized has no maps to perturb" in outcome.said
+
+
 def test_resumed_run_keeps_its_config(finished):
     outcome = command("run", "--resume", finished[0], "--hparams.beta", 0.3)
     assert outcome.code == 2

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from envs import make, mazes
-from envs.point_maze import ARRIVAL_REWARD, CONTACT_RADIUS, arrival, make_physics, progress
+from envs.mazes import arrival, progress
+from envs.point_maze import ARRIVAL_REWARD, CONTACT_RADIUS, make_physics
 from tests import reference
 
 pytestmark = pytest.mark.heavy

@@ -1,0 +1,67 @@
+"""The random obstacle test: a trained policy on maps with walls that it has never seen."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from drac_jax import metrics
+from drac_jax.evaluate import Episodes
+
+MEASURES = (
+    "eval/return",
+    "eval/reachable_modes",
+    "eval/multi_goal_score",
+    "eval/arrival_rate",
+)
+
+
+@dataclass(frozen=True)
+class RobustnessConfig:
+    """episodes: per map; maps: per number of walls; walls: the most that are added.
+
+    Source: arXiv 2511.01374, 1 to 10 walls and 30 maps each.
+    """
+
+    episodes: int = 5
+    maps: int = 30
+    walls: int = 10
+
+
+def check(config: RobustnessConfig) -> None:
+    """Raise ValueError for values that play nothing."""
+    for name, value in vars(config).items():
+        if value < 1:
+            raise ValueError(f"{name}={value} must be at least 1")
+
+
+def summarise(
+    labels: list[dict[str, Any]], episodes: Episodes, walls: np.ndarray, num_goals: int
+) -> list[dict[str, Any]]:
+    """Summarise each member's episodes by the number of walls: means over its maps.
+
+    episodes: leaves [members, N, ...], episode i on map i % M; walls: [M]. -> one record per
+    member and number of walls. Modes and score are a map's own, so `ceiling` bounds them.
+    """
+    shape = (len(labels), -1, len(walls))  # [members, episodes, maps]
+    returns, lengths, goals = (
+        np.reshape(x, shape) for x in (episodes.returns, episodes.lengths, episodes.goals)
+    )
+    records = []
+    for i, label in enumerate(labels):
+        per_map = [
+            metrics.episode_summary(returns[i, :, m], lengths[i, :, m], goals[i, :, m], num_goals)
+            for m in range(len(walls))
+        ]
+        for k in sorted(set(walls)):
+            of_k = [result for result, number in zip(per_map, walls, strict=True) if number == k]
+            means = {name: float(np.mean([r[name] for r in of_k])) for name in MEASURES}
+            records.append({"member": i, **label, "walls": int(k), **means})
+    return records
+
+
+def ceiling(episodes: int, num_goals: int) -> dict[str, float]:
+    """Compute the most that so few episodes of one map can show: they spread evenly."""
+    goals = np.arange(episodes) % num_goals + 1
+    best = metrics.episode_summary(np.zeros(episodes), np.zeros(episodes), goals, num_goals)
+    return {name: best[name] for name in ("eval/reachable_modes", "eval/multi_goal_score")}
