@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from envs import locomotion
-from envs.locomotion import ROBOTS, Robot, Sim
+from envs.locomotion import Sim
 from envs.physics import Physics, gymnasium_spec, make_physics
+from envs.robots import ROBOTS, Robot
 from tests import reference
 
 pytestmark = pytest.mark.heavy
