@@ -10,10 +10,11 @@ from drac_jax.evaluate import Episodes
 from experiments.__main__ import main
 
 TINY = (
-    "run pointmaze_simple_amortized --seeds 2 --algorithm.hidden 16 16 --algorithm.latent-size 4 "
-    "--train.env-steps 64 --train.epochs 1 --train.num-envs 8 --train.batch-size 16 "
-    "--train.learning-starts 16 --eval.episodes 2 --eval.final-episodes 2 --eval.sr5-groups 1"
-).split()
+    "run pointmaze_simple_amortized --seeds 2 --algorithm.hidden 16 16 "
+    "--algorithm.latent-size 4 --train.env-steps 64 --train.epochs 1 --train.num-envs 8 "
+    "--train.batch-size 16 --train.learning-starts 16 --eval.episodes 2 --eval.final-episodes 2 "
+    "--eval.sr5-groups 1"
+)
 
 
 def episodes_of(goals: np.ndarray) -> Episodes:
@@ -54,9 +55,9 @@ def test_ceiling_is_what_so_few_episodes_can_show(episodes, modes, score):
 
 @pytest.mark.heavy
 def test_saved_run_is_played_on_perturbed_maps(tmp_path, capsys):
-    assert main([*TINY, "--runs-dir", str(tmp_path)]) == 0
+    assert main([*TINY.split(), "--runs-dir", str(tmp_path)]) == 0
     (folder,) = (tmp_path / "pointmaze_simple_amortized").iterdir()
-    asked = "--episodes 2 --maps 2 --walls 3".split()
+    asked = ["--episodes", "2", "--maps", "2", "--walls", "3"]
     capsys.readouterr()
     assert main(["robustness", str(folder), *asked]) == 0
     table = capsys.readouterr().out.splitlines()
