@@ -58,7 +58,8 @@ def curves(
         axis.grid(alpha=0.25)
     for axis in axes.flat[len(shown) :]:
         axis.set_axis_off()
-    figure.suptitle(f"{title} (thin: {len(table)} member(s), thick: median)", fontsize=11)
+    dashed = ", dashed: the most that can be seen" if ceiling else ""
+    figure.suptitle(f"{title} (thin: {len(table)} member(s), thick: median{dashed})", fontsize=11)
     _save(figure, path)
 
 

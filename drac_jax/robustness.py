@@ -1,5 +1,6 @@
 """The random obstacle test: a trained policy on maps with walls that it has never seen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,7 @@ def check(config: RobustnessConfig) -> None:
 
 
 def summarise(
-    labels: list[dict[str, Any]], episodes: Episodes, walls: np.ndarray, num_goals: int
+    labels: list[dict[str, Any]], episodes: Episodes, walls: Sequence[int], num_goals: int
 ) -> list[dict[str, Any]]:
     """Summarise each member's episodes by the number of walls: means over its maps.
 

@@ -165,10 +165,11 @@ def play_perturbed(
     keys = jax.vmap(jax.random.fold_in, (0, None))(sweep.keys(job.members)[1], epoch)
     episodes = final.play(job, env, agent, keys, config.episodes * count, paths=True)
     goals = env.spec.num_goals
-    records = robustness.summarise(job.members.labels, episodes, np.asarray(perturbed.walls), goals)
+    records = robustness.summarise(job.members.labels, episodes, perturbed.walls, goals)
     ceiling = robustness.ceiling(config.episodes, goals)
     content = {"config": exp.to_dict(config), "epoch": epoch, "ceiling": ceiling}
-    content |= {"records": records} | report.environment_facts()
+    content |= {"broken_episodes": int(episodes.broken.sum()), "records": records}
+    content |= report.environment_facts()
     report.write_json(folder / "robustness.json", content)
     title = f"{job.experiment.name}: {config.episodes} episodes on each of {config.maps} maps"
     plots.curves(records, title, folder / "robustness.png", x="walls", ceiling=ceiling)

@@ -62,7 +62,9 @@ def random_walls(layout: Layout, k: int, seed: int) -> tuple[str, ...]:
     return _rows(cells)
 
 
-def with_random_walls(layout: Layout, most: int, maps: int) -> tuple[list[int], list[Layout]]:
+def with_random_walls(
+    layout: Layout, most: int, maps: int
+) -> tuple[list[int], list[tuple[str, ...]]]:
     """Perturb a layout by 0, 1, ... `most` random walls, `maps` times each.
 
     The test of arXiv 2511.01374: up to 10 walls, 30 maps each. -> the number of walls of each of
