@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from drac_jax.types import Environment
@@ -24,29 +25,11 @@ __all__ = [
 ]
 
 
-def _multigoal() -> Callable[..., Task]:
-    from envs.multigoal import make_multigoal
+def _from(module: str, factory: str, *bound: str) -> Callable[[], Callable[..., Task]]:
+    """Import a task's factory when it is asked for: MuJoCo takes a second."""
 
-    return make_multigoal
-
-
-def _point_maze() -> Callable[..., Task]:
-    from envs.point_maze import make_point_maze  # imports MuJoCo, which takes a second
-
-    return make_point_maze
-
-
-def _point_mazes() -> Callable[..., Task]:
-    from envs.point_maze import make_point_mazes
-
-    return make_point_mazes
-
-
-def _locomotion(name: str) -> Callable[[], Callable[..., Task]]:
     def load() -> Callable[..., Task]:
-        from envs.locomotion import make_locomotion
-
-        return partial(make_locomotion, name)
+        return partial(getattr(import_module(f"envs.{module}"), factory), *bound)
 
     return load
 
@@ -55,10 +38,12 @@ LOCOMOTION = ("ant", "halfcheetah", "hopper", "humanoid", "swimmer", "walker2d")
 
 # name -> how to get the task's factory, and the size of its reset pool (1: the start is fixed).
 ENVIRONMENTS: dict[str, tuple[Callable[[], Callable[..., Task]], int]] = {
-    "multigoal": (_multigoal, 1),
-    "point_maze": (_point_maze, 1),
-    "point_mazes": (_point_mazes, 1),
-    **{name: (_locomotion(name), 64) for name in LOCOMOTION},
+    "multigoal": (_from("multigoal", "make_multigoal"), 1),
+    "point_maze": (_from("point_maze", "make_point_maze"), 1),
+    "point_mazes": (_from("point_maze", "make_point_mazes"), 1),
+    "ant_maze": (_from("ant_maze", "make_ant_maze"), 64),
+    "ant_mazes": (_from("ant_maze", "make_ant_mazes"), 64),
+    **{name: (_from("locomotion", "make_locomotion", name), 64) for name in LOCOMOTION},
 }
 
 

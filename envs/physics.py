@@ -56,7 +56,7 @@ def make_physics(
     """
     _check(fidelity, impl)
     if fidelity == "fast" and contacts > -1:
-        spec.add_numeric(name="max_contact_points", size=1, data=[contacts])
+        _keep_deepest(spec, contacts)
     model = spec.compile()
     # PGS, which Humanoid asks for, does not exist in MJX; converged, both find the same forces.
     model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
@@ -79,6 +79,14 @@ def make_physics(
             return smooth.rne_postconstraint(here, data) if contact_forces else data
 
     return Physics(model, on_device, model.opt.timestep * frame_skip, place, step)
+
+
+def _keep_deepest(spec: mujoco.MjSpec, contacts: int) -> None:
+    """Tell MJX by a custom numeric; it reads the data at the numeric's number, not its address, so
+    there may be none before it (Ant's model has one, which nothing reads)."""
+    for numeric in list(spec.numerics):
+        spec.delete(numeric)
+    spec.add_numeric(name="max_contact_points", size=1, data=[contacts])
 
 
 def gymnasium_spec(file: str) -> mujoco.MjSpec:

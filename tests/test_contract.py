@@ -22,7 +22,7 @@ ENVIRONMENTS = {
     "multigoal_sparse": (("multigoal", {"reward": "sparse"}), ()),
     "multigoal_walls": (("multigoal", {"metric": "euclidean", "obstacles": True}), ()),
     "point_maze": (("point_maze", {"layout": "simple"}), MJX),
-    **{name: ((name, {"fidelity": "fast"}), MJX) for name in envs.LOCOMOTION},
+    **{name: ((name, {"fidelity": "fast"}), MJX) for name in (*envs.LOCOMOTION, "ant_maze")},
 }
 each_environment = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=marks) for name, (_, marks) in ENVIRONMENTS.items()]
