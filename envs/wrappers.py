@@ -118,8 +118,7 @@ def _reset(task: Task, pool_size: int, keys: jax.Array) -> EnvState:
 def _step(task: Task, state: EnvState, action: jax.Array) -> EnvState:
     sim, keys, pool = state.internal
     out = jax.vmap(task.step)(sim, jnp.clip(action, -1.0, 1.0))
-    # The scan carry must keep the reset's dtypes, or the second call compiles again.
-    out = jax.tree.map(lambda new, ref: jnp.asarray(new, ref.dtype), out, pool)
+    out = jax.tree_util.tree_map_with_path(_as_reset, out, pool)
     broken = ~_finite(out)
     reward = jnp.where(broken, 0.0, out.reward)
     # The sums of a finished episode start again from zero.
@@ -138,6 +137,17 @@ def _step(task: Task, state: EnvState, action: jax.Array) -> EnvState:
     }
     keys, sim, obs = _autoreset(task, keys, pool, done, out)
     return EnvState(obs, reward, done, info, _Internal(sim, keys, pool))
+
+
+def _as_reset(path: Any, new: jax.Array, ref: jax.Array) -> jax.Array:
+    """Cast what a step returns to the dtype that a reset does: a scan's carry must keep it, or the
+    second call compiles again."""
+    if new.shape[1:] != ref.shape[1:]:
+        raise ValueError(
+            f"step returns {jax.tree_util.keystr(path)} of shape {new.shape[1:]} and reset of "
+            f"{ref.shape[1:]}; return the same from both"
+        )
+    return jnp.asarray(new, ref.dtype)
 
 
 def _placed(task: Task, sim: Any, number: int) -> Any:

@@ -26,9 +26,10 @@ def test_python_way_trains_a_sweep():
     assert bool(jnp.isfinite(names["metrics"]["critic/loss"]).all())
 
 
+@pytest.mark.heavy
 def test_own_environment_steps():
     names: dict = {}
-    exec(block_with("two_exits"), names)
+    exec(block_with("two_exits").replace("TrainConfig(env_steps=5_000, epochs=5)", SMALL), names)
     env = names["env"]
     state = env.reset(jax.random.split(jax.random.key(0), 4))
     for _ in range(12):
