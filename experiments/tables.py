@@ -59,9 +59,11 @@ def seed_table(seeds: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Print the tables."""
-    print(sweep_table(read_seeds(RESULTS / "multigoal_sweep"), "beta"))
-    for folder in sorted(RESULTS.glob("pointmaze_*")):
-        print(f"\n{folder.name}\n\n{seed_table(read_seeds(folder))}")
+    for folder in sorted(path for path in RESULTS.iterdir() if path.is_dir()):
+        seeds = read_seeds(folder)
+        swept = [name for name in seeds[0] if "/" not in name and name != "seed"]
+        table = sweep_table(seeds, swept[0]) if swept else seed_table(seeds)
+        print(f"\n{folder.name}\n\n{table}")
 
 
 if __name__ == "__main__":
