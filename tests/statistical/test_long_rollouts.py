@@ -56,6 +56,16 @@ def test_random_steps_stay_plausible(name):
         assert high.max() < highest
 
 
+@pytest.mark.parametrize("number", [1024, 4096])
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_thousands_of_environments_step(name, number):
+    """Some versions of JAX hang there on two cores."""
+    env = envs.make(name, **ENVIRONMENTS[name][0])
+    state = jax.jit(env.reset)(jax.random.split(jax.random.key(0), number))
+    state = jax.jit(env.step)(state, jnp.ones((number, env.spec.action_size)))
+    assert state.info["episode_length"].tolist() == [1] * number
+
+
 @pytest.mark.parametrize("name", [name for name in ROBOTS if name != "swimmer"])
 def test_fast_fidelity_keeps_every_contact_that_random_steps_make(name):
     """Of all contacts, those that push are counted: never more than `fast` keeps."""
