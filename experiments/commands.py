@@ -92,7 +92,7 @@ def render(args: argparse.Namespace, words: list[str]) -> int:
     if env.spec.scene is not None:
         title = f"member {args.member}: {(episodes.goals > 0).sum()} of {args.episodes} arrive"
         paths, goals = episodes.paths[None], episodes.goals[None]
-        plots.trajectories(env.spec.scene, paths, goals, [title], place / "trajectories.png")
+        plots.trajectories([env.spec.scene], paths, goals, [title], place / "trajectories.png")
     if env.visual is not None:
         reporter.busy("drawing")
         for problem in _draw_model(env, episodes, place):

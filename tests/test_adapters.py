@@ -36,6 +36,7 @@ class Cart:
 
     action_size, episode_length = 1, 30
     mj_model = mjx_model = None
+    dt = 0.02
 
     def reset(self, rng: jax.Array) -> State:
         place = jax.random.uniform(rng, (1,), minval=-0.1, maxval=0.1)
