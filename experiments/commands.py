@@ -213,11 +213,12 @@ def _print_episodes(episodes: Episodes) -> None:
 
 
 def _print_outcome(folder: Path, timings: dict[str, float]) -> None:
+    pictures = ", ".join(map(str, sorted(folder.glob("*.png"))))
     print(
         f"compiled in {timings['compile_s']:.1f} s, trained in "
         f"{report.duration(timings['train_s'])} ({timings['env_steps_per_s']:,.0f} env steps/s, "
         f"{timings['updates_per_s']:,.0f} updates/s)\n"
-        f"pictures: {folder}/trajectories.png, {folder}/curves.png"
+        f"pictures: {pictures}"
     )
 
 
