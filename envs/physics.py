@@ -141,8 +141,8 @@ def _plane_capsule(model: Any, data: Any, key: Any, pairs: jax.Array) -> Any:
     """Collide planes with capsules, the contact's first tangent along the capsule.
 
     MJX 3.17 takes a fixed tangent instead where the capsule is within 30 degrees of the plane's
-    normal; MuJoCo always takes the capsule's. A friction pyramid is not round, so Ant's next
-    velocities came out up to 0.5 apart in one state of twenty.
+    normal; MuJoCo always takes the capsule's. A friction pyramid is not round: in 10 % of 180
+    states Ant's next velocities came out more than 4 %, and up to 20 %, of the largest one apart.
     """
     dist, position, frame = _mjx_plane_capsule(model, data, key, pairs)
     axis = jnp.repeat(data.geom_xmat[pairs[:, 1]][:, :, 2], 2, axis=0)  # two contacts a capsule
