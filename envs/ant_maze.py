@@ -11,13 +11,13 @@ import numpy as np
 
 from drac_jax.types import EnvSpec, Visual
 from envs import mazes
+from envs.locomotion import draw_state
 from envs.mazes import Arena, Maze
 from envs.physics import Fidelity, Impl, Physics, gymnasium_spec, make_physics, mjx
+from envs.robots import ROBOTS
 from envs.wrappers import Task, TaskStep, deal
 
-FRAME_SKIP = 5
-NOISE = 0.1  # of the initial joint positions (uniform) and velocities (normal), as in Ant
-ARRIVAL_REWARD = 100.0
+ANT = ROBOTS["ant"](False)  # whose model, frame skip and initial noise it has
 WALL_HALF_HEIGHT = 1.0  # m
 SMALLEST_CELL = 0.6  # m: the torso is 0.5 across
 NEAR_WALLS = 4  # boxes that the ant can touch at once: its legs reach 1.2 m from the torso
@@ -98,7 +98,7 @@ def make_ant_mazes(
 
 def ant_among(boxes: np.ndarray) -> mujoco.MjSpec:
     """Write the model of Gymnasium's ant among boxes [W, 4], (x_min, y_min, x_max, y_max)."""
-    spec = gymnasium_spec("ant.xml")
+    spec = gymnasium_spec(ANT.file)
     for number, (x0, y0, x1, y1) in enumerate(boxes):
         spec.worldbody.add_geom(
             name=WALL_NAME.format(number),
@@ -113,7 +113,7 @@ def ant_among(boxes: np.ndarray) -> mujoco.MjSpec:
 
 def _physics(num_walls: int, fidelity: Fidelity, impl: Impl) -> Physics:
     unit = np.tile([-0.5, -0.5, 0.5, 0.5], (min(NEAR_WALLS, num_walls), 1))
-    return make_physics(ant_among(unit), FRAME_SKIP, fidelity, impl, CONTACTS)
+    return make_physics(ant_among(unit), ANT.frame_skip, fidelity, impl, CONTACTS)
 
 
 def _visible_model(maze: Maze) -> mujoco.MjModel:
@@ -121,11 +121,8 @@ def _visible_model(maze: Maze) -> mujoco.MjModel:
 
 
 def _reset(model: mujoco.MjModel, maze: Maze, key: jax.Array) -> TaskStep:
-    qpos_key, qvel_key = jax.random.split(key)
-    noise = jax.random.uniform(qpos_key, (model.nq,), minval=-NOISE, maxval=NOISE)
-    qpos = (model.qpos0 + noise).at[:2].set(maze.start)
-    qvel = NOISE * jax.random.normal(qvel_key, (model.nv,))
-    return _told(Sim(qpos, qvel, jnp.zeros(model.nv)))
+    qpos, qvel = draw_state(ANT, model, key)
+    return _told(Sim(qpos.at[:2].set(maze.start), qvel, jnp.zeros(model.nv)))
 
 
 def _told(sim: Sim) -> TaskStep:
@@ -136,17 +133,12 @@ def make_step(
     physics: Physics, maze: Maze, reward: str
 ) -> Callable[[Arena, Sim, jax.Array], TaskStep]:
     """Make (arena, sim, action [8]) -> TaskStep, for all mazes with cells as large."""
-    if reward not in ("sparse", "dense"):
-        raise ValueError(f"reward={reward!r} is unknown; use 'sparse' or 'dense'")
+    pay = mazes.make_payment(reward, maze.half)
 
     def step(arena: Arena, sim: Sim, action: jax.Array) -> TaskStep:
         here = with_walls(physics, arena.walls, sim.qpos[:2])
         data = physics.step(here, *sim, action)
-        place = data.qpos[:2]
-        goal = mazes.arrival(arena.goals, maze.half, place)
-        dense = reward == "dense"
-        gained = mazes.progress(arena.goals, sim.qpos[:2], place) if dense else 0.0
-        paid = jnp.where(goal > 0, ARRIVAL_REWARD, gained)
+        goal, paid = pay(arena.goals, sim.qpos[:2], data.qpos[:2])
         told = _told(Sim(data.qpos, data.qvel, data.qacc_warmstart))
         return told._replace(reward=paid, terminated=goal > 0, goal=goal)
 

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import mujoco
 
 from drac_jax.types import EnvSpec, Visual
 from envs.physics import Fidelity, Impl, Physics, gymnasium_spec, make_physics, mjx, user_spec
@@ -55,16 +56,20 @@ def make_locomotion(
     return Task(env_spec, partial(_reset, robot, physics), partial(_step, robot, physics), visual)
 
 
-def _reset(robot: Robot, physics: Physics, key: jax.Array) -> TaskStep:
-    model, noise = physics.model, robot.noise
+def draw_state(robot: Robot, model: mujoco.MjModel, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Draw an initial state: qpos [Q] and qvel [V]."""
+    noise = robot.noise
     qpos_key, qvel_key = jax.random.split(key)
     qpos = model.qpos0 + jax.random.uniform(qpos_key, (model.nq,), minval=-noise, maxval=noise)
     if robot.normal_velocity:
-        qvel = noise * jax.random.normal(qvel_key, (model.nv,))
-    else:
-        qvel = jax.random.uniform(qvel_key, (model.nv,), minval=-noise, maxval=noise)
+        return qpos, noise * jax.random.normal(qvel_key, (model.nv,))
+    return qpos, jax.random.uniform(qvel_key, (model.nv,), minval=-noise, maxval=noise)
+
+
+def _reset(robot: Robot, physics: Physics, key: jax.Array) -> TaskStep:
+    qpos, qvel = draw_state(robot, physics.model, key)
     data = physics.place(qpos, qvel)
-    sim = Sim(qpos, qvel, jnp.zeros(model.nv), robot.x(physics, data))
+    sim = Sim(qpos, qvel, jnp.zeros(qvel.shape), robot.x(physics, data))
     return TaskStep(sim, _observe(robot, data))
 
 

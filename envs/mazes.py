@@ -6,7 +6,7 @@ left to right, from 1. The world's origin is the centre of the map, x to the rig
 Source: the mazes of DrAC (arXiv 2511.01374).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -64,6 +64,7 @@ MAX_STEPS = {"simple": 150, "medium": 300, "hard": 600}
 SYMBOLS = "#.SGgo "
 # Where nothing ever is, in cells: the place of goals taken away and of walls that only fill up.
 OUTSIDE = 1e3
+ARRIVAL_REWARD = 100.0
 PROGRESS_SCALE = 10.0  # of the dense reward
 
 
@@ -178,6 +179,25 @@ def progress(goals: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array
         return jnp.sqrt(jnp.square(goals - position).sum(axis=-1)).min()
 
     return PROGRESS_SCALE * (distance(before) - distance(after))
+
+
+def make_payment(
+    reward: str, half: float
+) -> Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    """Make (goals [G, 2], place before [2], place after [2]) -> (goal entered, reward).
+
+    Entering a goal's cell, of side 2 half, pays ARRIVAL_REWARD; until then `dense` pays the
+    progress and `sparse` nothing. Raises ValueError for another reward.
+    """
+    if reward not in ("sparse", "dense"):
+        raise ValueError(f"reward={reward!r} is unknown; use 'sparse' or 'dense'")
+
+    def pay(goals: jax.Array, before: jax.Array, after: jax.Array) -> tuple[jax.Array, jax.Array]:
+        goal = arrival(goals, half, after)
+        gained = progress(goals, before, after) if reward == "dense" else 0.0
+        return goal, jnp.where(goal > 0, ARRIVAL_REWARD, gained)
+
+    return pay
 
 
 def nearest_walls(walls: jax.Array, position: jax.Array, number: int) -> jax.Array:

@@ -20,7 +20,6 @@ RADIUS = 0.1  # of the sphere that is drawn
 TIMESTEP = 0.01  # s, of physics and of an env step
 POINT_COLOUR, GOAL_COLOUR, FLOOR_COLOUR = (1, 0.1, 0, 1), (0.2, 0.7, 0.4, 1), (0.7, 0.7, 0.7, 1)
 MAX_SPEED = 5.0  # of each coordinate, applied before a step
-ARRIVAL_REWARD = 100.0
 # MuJoCo 3.17 adds the margins (0.002 each) of point and wall, 3.1.6 took the larger; MJX ignores
 # margins between sphere and box, so the sphere carries them: the contact is then the same.
 CONTACT_RADIUS = {"3.17": 0.104, "3.1.6": 0.102}
@@ -116,17 +115,14 @@ def _make_step(
     maze: Maze, num_walls: int, reward: str, contacts_of: str
 ) -> Callable[[Arena, jax.Array, jax.Array], TaskStep]:
     """Make (arena, state [4], action [2]) -> TaskStep, for all mazes with cells as large."""
-    if reward not in ("sparse", "dense"):
-        raise ValueError(f"reward={reward!r} is unknown; use 'sparse' or 'dense'")
+    pay = mazes.make_payment(reward, maze.half)
     if contacts_of not in CONTACT_RADIUS:
         raise ValueError(f"contacts_of={contacts_of!r} is unknown; use '3.17' or '3.1.6'")
     physics = make_physics(num_walls, CONTACT_RADIUS[contacts_of])
 
     def step(arena: Arena, state: jax.Array, action: jax.Array) -> TaskStep:
         after = physics(arena.walls, state, action)
-        goal = mazes.arrival(arena.goals, maze.half, after[:2])
-        gained = mazes.progress(arena.goals, state[:2], after[:2]) if reward == "dense" else 0.0
-        paid = jnp.where(goal > 0, ARRIVAL_REWARD, gained)
+        goal, paid = pay(arena.goals, state[:2], after[:2])
         return TaskStep(after, after, paid, terminated=goal > 0, goal=goal)
 
     return step

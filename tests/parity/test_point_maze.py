@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from envs import make, mazes
-from envs.mazes import arrival, progress
-from envs.point_maze import ARRIVAL_REWARD, CONTACT_RADIUS, make_physics
+from envs.mazes import ARRIVAL_REWARD, arrival, progress
+from envs.point_maze import CONTACT_RADIUS, make_physics
 from tests import reference
 
 pytestmark = pytest.mark.heavy
