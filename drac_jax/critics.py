@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from drac_jax import optim
 from drac_jax.networks import ensemble
-from drac_jax.types import Params, Transition
+from drac_jax.types import Params, Trainable, Transition
 
 
 class TwinCritic(NamedTuple):
@@ -40,6 +41,19 @@ def td_loss(
     """Compute the sum of both critics' mean squared errors, and q: [B, 2]."""
     q = critic.apply(params, batch.obs, batch.action)
     return jnp.square(q - target[:, None]).mean(axis=0).sum(), q
+
+
+def regress(
+    trainable: Trainable,
+    critic: TwinCritic,
+    batch: Transition,
+    target: jax.Array,
+    learning_rate: jax.Array | float,
+) -> tuple[Trainable, jax.Array, jax.Array]:
+    """Take one step towards the target [B]. -> the critics, their loss before it, and q: [B, 2]."""
+    grad = jax.value_and_grad(td_loss, has_aux=True)
+    (loss, q), grads = grad(trainable.params, critic, batch, target)
+    return optim.adam(trainable, grads, learning_rate), loss, q
 
 
 def polyak(target: Params, online: Params, tau: jax.Array | float) -> Params:

@@ -62,9 +62,9 @@ def estimate(job: Job) -> tuple[float, float]:
 
     update = _time(jax.vmap(job.algorithm.update), agents, batch, keys)
     step = _time(jax.vmap(act_and_step), agents, states, keys)
-    iterations = schedule.env_steps(config, schedule.epochs) / config.num_envs
+    steps = schedule.env_steps(config, schedule.epochs) / config.num_envs
     calls = schedule.updates(config, schedule.epochs) / job.algorithm.num_minibatches
-    return COMPILE_FACTOR * (update[0] + step[0]), calls * update[1] + iterations * step[1]
+    return COMPILE_FACTOR * (update[0] + step[0]), calls * update[1] + steps * step[1]
 
 
 def _time(function: Callable, *arguments: Any) -> tuple[float, float]:

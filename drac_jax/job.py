@@ -37,7 +37,7 @@ def prepare(experiment: Experiment, config: RunConfig, preset: str) -> tuple[Job
     members = exp.members_of(config)
     check_memory(config, env, len(members.seeds))
     functions = train.make_train(env, algorithm, config.train)
-    schedule = train.make_schedule(config.train)
+    schedule = train.make_schedule(config.train, algorithm.slow_period)
     job = Job(experiment, config, preset, env, algorithm, members, schedule, functions)
     return job, warnings
 

@@ -32,12 +32,12 @@ class PartsDense(nn.Module):
         out = self.param("bias", init, (self.features,))
         row = 0
         for part, size in zip(parts, sizes, strict=True):
-            out = out + _matmul(part, kernel[row : row + size])
+            out = out + matmul(part, kernel[row : row + size])
             row += size
         return out
 
 
-def _matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Multiply as two matrices: the kernel's gradient then contracts one axis, not several, which
     XLA's CPU backend does several times slower."""
     if kernel.shape[1] < kernel.shape[0]:

@@ -150,8 +150,8 @@ class Run:
         """Describe an epoch in one line; figures are means over the members."""
         job, done = self.job, epoch - self.first
         steps = job.schedule.env_steps(job.config.train, epoch)
-        per_epoch = job.schedule.iterations_per_epoch * job.config.train.num_envs
-        speed = per_epoch * done * len(records) / self.train_seconds
+        before = job.schedule.env_steps(job.config.train, self.first)
+        speed = (steps - before) * len(records) / self.train_seconds
         left = self.train_seconds / done * (job.schedule.epochs - epoch)
         shown = {
             "return": "eval/return",

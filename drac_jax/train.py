@@ -22,14 +22,16 @@ from drac_jax.types import Algorithm, Environment, EnvState, Metrics
 class TrainConfig:
     """The static shape of a run. Budgets count env steps, summed over the environments.
 
-    updates_per_iteration: updates after each step of all environments; learning_starts: env steps
-    before the first update (at least one row and one batch); replay_capacity: transitions;
+    steps_per_iteration: steps of every environment before updates_per_iteration updates (more than
+    one for algorithms that take several updates in one call); learning_starts: env steps before
+    the first update (at least one row and one batch); replay_capacity: transitions;
     held_envs: environments that keep their latent for hold_steps steps while collecting data, and
     so explore in longer strokes; 0 as in the paper. Evaluations always draw afresh.
     """
 
     env_steps: int = 20_000
     num_envs: int = 1
+    steps_per_iteration: int = 1
     updates_per_iteration: int = 1
     batch_size: int = 256
     replay_capacity: int = 1_000_000
@@ -48,19 +50,27 @@ class TrainState(NamedTuple):
     replay: Replay
     key: jax.Array
     held_key: jax.Array
-    iteration: jax.Array
+    step: jax.Array
 
 
 class Schedule(NamedTuple):
-    """How a budget is spent: iterations before learning, then `epochs` equal epochs."""
+    """How a budget is spent: steps of every environment before learning, then `epochs` equal
+    epochs.
+
+    An epoch is cut into `segments`, each of which ends in the algorithm's slow update; where its
+    period is longer than an epoch, there is one in `slow_epochs` epochs.
+    """
 
     prefill: int
     iterations_per_epoch: int
     epochs: int
+    segments: int = 1
+    slow_epochs: int = 1
 
     def env_steps(self, config: TrainConfig, epoch: int) -> int:
         """Count env steps after `epoch` epochs."""
-        return (self.prefill + epoch * self.iterations_per_epoch) * config.num_envs
+        iterations = epoch * self.iterations_per_epoch
+        return (self.prefill + iterations * config.steps_per_iteration) * config.num_envs
 
     def updates(self, config: TrainConfig, epoch: int) -> int:
         """Count updates after `epoch` epochs."""
@@ -92,14 +102,14 @@ class _Run(NamedTuple):
 def make_train(env: Environment, algorithm: Algorithm, config: TrainConfig) -> Train:
     """Make the run of an algorithm on an environment. Raises ValueError as `check` does."""
     check(config, algorithm.num_minibatches)
-    fixed = _Run(env, algorithm, config, make_schedule(config))
+    fixed = _Run(env, algorithm, config, make_schedule(config, algorithm.slow_period))
     return Train(partial(_init, fixed), partial(_epoch, fixed), partial(_run, fixed))
 
 
-def _interact(fixed: _Run, state: TrainState, key: jax.Array) -> TrainState:
+def _interact(fixed: _Run, state: TrainState, key: jax.Array) -> tuple[TrainState, Metrics]:
     """Step every environment once and write one row into replay."""
     config = fixed.config
-    held_key = jnp.where(state.iteration % config.hold_steps == 0, key, state.held_key)
+    held_key = jnp.where(state.step % config.hold_steps == 0, key, state.held_key)
 
     def act(obs: jax.Array) -> jax.Array:
         action = fixed.algorithm.act(state.agent, obs, key)
@@ -110,9 +120,8 @@ def _interact(fixed: _Run, state: TrainState, key: jax.Array) -> TrainState:
 
     env_state, transition = env_step(fixed.env, state.env, act)
     replay = store(state.replay, transition, env_state.info["broken"])
-    return state._replace(
-        env=env_state, replay=replay, held_key=held_key, iteration=state.iteration + 1
-    )
+    state = state._replace(env=env_state, replay=replay, held_key=held_key, step=state.step + 1)
+    return state, _episode_sums(env_state)
 
 
 def _learn(fixed: _Run, state: TrainState, key: jax.Array) -> tuple[TrainState, Metrics]:
@@ -131,9 +140,35 @@ def _learn(fixed: _Run, state: TrainState, key: jax.Array) -> tuple[TrainState, 
 
 def _iterate(fixed: _Run, state: TrainState, _: None) -> tuple[TrainState, tuple[Metrics, Metrics]]:
     key, act_key, learn_key = jax.random.split(state.key, 3)
-    state = _interact(fixed, state._replace(key=key), act_key)
+    steps = fixed.config.steps_per_iteration
+    act_keys = act_key[None] if steps == 1 else jax.random.split(act_key, steps)
+    state, episodes = jax.lax.scan(partial(_interact, fixed), state._replace(key=key), act_keys)
     state, metrics = _learn(fixed, state, learn_key)
-    return state, (metrics, _episode_sums(state.env))
+    return state, (metrics, episodes)
+
+
+def _slow_update(fixed: _Run, state: TrainState) -> tuple[TrainState, Metrics]:
+    """Take the algorithm's slow update, if it has one and if it is due."""
+    algorithm, schedule = fixed.algorithm, fixed.schedule
+    key, slow_key = jax.random.split(state.key)
+    state = state._replace(key=key)
+    if algorithm.slow_update is None:
+        return state, {}
+    sample_key, slow_key = jax.random.split(slow_key)
+    batch = ring.sample(state.replay, sample_key, (1, fixed.config.batch_size))
+    agent, metrics = algorithm.slow_update(state.agent, batch, slow_key)
+    per_epoch = schedule.iterations_per_epoch * fixed.config.steps_per_iteration
+    due = (state.step - schedule.prefill) % (schedule.slow_epochs * per_epoch) == 0
+    if schedule.segments == 1:
+        agent = jax.tree.map(lambda new, old: jnp.where(due, new, old), agent, state.agent)
+    return state._replace(agent=agent), metrics
+
+
+def _segment(fixed: _Run, state: TrainState, _: None) -> tuple[TrainState, tuple]:
+    length = fixed.schedule.iterations_per_epoch // fixed.schedule.segments
+    state, records = jax.lax.scan(partial(_iterate, fixed), state, None, length)
+    state, slow_metrics = _slow_update(fixed, state)
+    return state, (*records, slow_metrics)
 
 
 def _init(fixed: _Run, key: jax.Array, hparams: Any) -> TrainState:
@@ -144,16 +179,13 @@ def _init(fixed: _Run, key: jax.Array, hparams: Any) -> TrainState:
     env_state = fixed.env.reset(jax.random.split(env_key, num_envs))
     state = TrainState(agent, env_state, replay, key, fill_key, jnp.zeros((), jnp.int32))
     fill_keys = jax.random.split(fill_key, fixed.schedule.prefill)
-    return jax.lax.scan(lambda s, k: (_interact(fixed, s, k), None), state, fill_keys)[0]
+    return jax.lax.scan(partial(_interact, fixed), state, fill_keys)[0]
 
 
 def _epoch(fixed: _Run, state: TrainState) -> tuple[TrainState, Metrics]:
-    length = fixed.schedule.iterations_per_epoch
-    state, (metrics, episodes) = jax.lax.scan(partial(_iterate, fixed), state, None, length)
-    key, end_key = jax.random.split(state.key)
-    agent, end_metrics = fixed.algorithm.epoch_end(state.agent, end_key)
-    metrics = jax.tree.map(jnp.mean, metrics) | _episode_means(episodes) | end_metrics
-    return state._replace(agent=agent, key=key), metrics
+    segments = jax.lax.scan(partial(_segment, fixed), state, None, fixed.schedule.segments)
+    state, (metrics, episodes, slow_metrics) = segments
+    return state, jax.tree.map(jnp.mean, metrics | slow_metrics) | _episode_means(episodes)
 
 
 def _run(fixed: _Run, key: jax.Array, hparams: Any) -> tuple[TrainState, Metrics]:
@@ -161,13 +193,23 @@ def _run(fixed: _Run, key: jax.Array, hparams: Any) -> tuple[TrainState, Metrics
     return jax.lax.scan(lambda s, _: _epoch(fixed, s), state, None, fixed.schedule.epochs)
 
 
-def make_schedule(config: TrainConfig) -> Schedule:
-    """Spend exactly the budget: the remainder of the division into epochs lengthens the prefill,
-    by less than one iteration an epoch."""
-    iterations = config.env_steps // config.num_envs
+def make_schedule(config: TrainConfig, slow_period: int = 0) -> Schedule:
+    """Spend exactly the budget: the remainder of the division into epochs, and of them into
+    segments, lengthens the prefill.
+
+    slow_period: updates between slow updates, 0 where there are none; epochs come first, so it is
+    rounded to what divides an epoch, or to a whole number of epochs.
+    """
+    steps = config.env_steps // config.num_envs
     prefill = -(-max(config.learning_starts, config.batch_size) // config.num_envs)
-    per_epoch = (iterations - prefill) // config.epochs
-    return Schedule(iterations - per_epoch * config.epochs, per_epoch, config.epochs)
+    per_epoch = (steps - prefill) // (config.epochs * config.steps_per_iteration)
+    updates = per_epoch * config.updates_per_iteration
+    segments = round(updates / slow_period) if slow_period else 1
+    segments = max(1, min(segments, per_epoch))
+    slow_epochs = max(1, round(slow_period / updates)) if updates else 1
+    per_epoch = per_epoch // segments * segments
+    used = per_epoch * config.epochs * config.steps_per_iteration
+    return Schedule(steps - used, per_epoch, config.epochs, segments, slow_epochs)
 
 
 def replay_rows(config: TrainConfig) -> int:
@@ -199,10 +241,12 @@ def check(config: TrainConfig, num_minibatches: int = 1) -> None:
     if config.updates_per_iteration % num_minibatches:
         raise ValueError(
             f"updates_per_iteration={config.updates_per_iteration} must be a multiple of "
-            f"{num_minibatches}, the updates of one call of this algorithm"
+            f"{num_minibatches}, the updates of one call of this algorithm; use "
+            f"updates_per_iteration={num_minibatches} with steps_per_iteration={num_minibatches}"
         )
     if make_schedule(config).iterations_per_epoch < 1:
-        needed = config.num_envs * config.epochs + max(config.learning_starts, config.batch_size)
+        each = config.num_envs * config.steps_per_iteration
+        needed = each * config.epochs + max(config.learning_starts, config.batch_size)
         raise ValueError(
             f"env_steps={config.env_steps} is too little for {config.epochs} epochs of "
             f"num_envs={config.num_envs} after learning starts; use {needed + config.num_envs}"

@@ -124,13 +124,15 @@ class Algorithm(NamedTuple):
     act: (agent, obs [E, O], key) -> action [E, A], one sample of the policy per environment.
     mode: (agent, obs [E, O]) -> action [E, A], a deterministic representative.
     update: (agent, minibatches [M, B, ...], key) -> (agent, metrics), M = num_minibatches.
-    epoch_end: (agent, key) -> (agent, metrics), slow work done once an epoch.
     num_minibatches: critic steps that one call of `update` stands for.
+    slow_update: (agent, minibatches [1, B, ...], key) -> (agent, metrics), work too slow for every
+    update, or None; slow_period: updates between two of them.
     """
 
     init: Callable[[jax.Array, Any, int], Any]
     act: Callable[[Any, jax.Array, jax.Array], jax.Array]
     mode: Callable[[Any, jax.Array], jax.Array]
     update: Callable[[Any, Transition, jax.Array], tuple[Any, Metrics]]
-    epoch_end: Callable[[Any, jax.Array], tuple[Any, Metrics]]
     num_minibatches: int = 1
+    slow_update: Callable[[Any, Transition, jax.Array], tuple[Any, Metrics]] | None = None
+    slow_period: int = 0

@@ -14,6 +14,7 @@ from drac_jax.actors import amortized
 from drac_jax.algorithms import DracHParams, make_drac
 from drac_jax.diversity import all_pairs
 from drac_jax.train import Train, TrainConfig, check, make_schedule, make_train, replay_rows
+from drac_jax.types import Algorithm
 from envs import batch
 from tests.toys import countdown, two_armed_bandit
 
@@ -108,16 +109,16 @@ def test_members_of_a_run_are_as_if_alone(runs):
 
 def test_budget_is_spent_exactly(runs):
     schedule = make_schedule(CONFIG)
-    assert schedule == (PREFILL, PER_EPOCH, 2)
+    assert schedule == (PREFILL, PER_EPOCH, 2, 1, 1)
     state = runs.whole[0]
-    assert int(state.iteration) * CONFIG.num_envs == CONFIG.env_steps
+    assert int(state.step) * CONFIG.num_envs == CONFIG.env_steps
     assert schedule.env_steps(CONFIG, 2) == CONFIG.env_steps
     adam_steps = int(state.agent.actor.opt_state[0].count)
     assert adam_steps == schedule.updates(CONFIG, 2) == 2 * PER_EPOCH * 2
 
 
 def test_learning_starts_with_a_batch_in_the_replay_and_untouched_networks(runs):
-    assert int(runs.started.iteration) == PREFILL
+    assert int(runs.started.step) == PREFILL
     assert int(runs.started.replay.row) == PREFILL
     assert int(runs.started.agent.actor.opt_state[0].count) == 0
     assert PREFILL * CONFIG.num_envs >= CONFIG.batch_size
@@ -147,23 +148,27 @@ def test_training_episodes_are_reported_as_they_end(runs):
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     num_envs=st.integers(1, 40),
-    iterations=st.integers(1, 500),
+    steps=st.integers(1, 500),
     epochs=st.integers(1, 30),
     batch_size=st.integers(1, 300),
     learning_starts=st.integers(0, 300),
+    steps_per_iteration=st.integers(1, 4),
+    slow_period=st.integers(0, 900),
 )
-def test_schedule_spends_every_budget_that_is_accepted(iterations, num_envs, **values):
-    config = TrainConfig(env_steps=iterations * num_envs, num_envs=num_envs, **values)
+def test_schedule_spends_every_budget_that_is_accepted(steps, num_envs, slow_period, **values):
+    config = TrainConfig(env_steps=steps * num_envs, num_envs=num_envs, **values)
     try:
         check(config)
     except ValueError:
         return
-    schedule = make_schedule(config)
+    schedule = make_schedule(config, slow_period)
     needed = max(config.learning_starts, config.batch_size)
     assert schedule.env_steps(config, config.epochs) == config.env_steps
     assert needed <= schedule.prefill * num_envs
-    assert schedule.prefill * num_envs < needed + (config.epochs + 1) * num_envs
+    lost = config.epochs * (config.steps_per_iteration * schedule.segments)
+    assert schedule.prefill * num_envs < needed + (lost + 1) * num_envs
     assert schedule.iterations_per_epoch >= 1
+    assert schedule.iterations_per_epoch % schedule.segments == 0
 
 
 @pytest.mark.parametrize(
@@ -212,3 +217,45 @@ def test_held_environments_keep_their_latents():
     same = actions[1:] == actions[:-1]
     assert same[:, :2].tolist() == [[True] * 2, [True] * 2, [False] * 2, [True] * 2, [True] * 2]
     assert not same[:, 2:].any()
+
+
+def counting(num_minibatches: int = 1, slow_period: int = 0) -> Algorithm:
+    """Make an algorithm that learns nothing but counts its updates and its slow updates."""
+
+    def update(agent, minibatches, key):
+        assert minibatches.reward.shape == (num_minibatches, 4)
+        return (agent[0] + num_minibatches, agent[1]), {}
+
+    def slow_update(agent, minibatches, key):
+        assert minibatches.reward.shape == (1, 4)
+        return (agent[0], agent[1] + 1), {"slow/updates_before": agent[0].astype(jnp.float32)}
+
+    def init(key, hparams, obs_size):
+        return jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+
+    def act(agent, obs, key):
+        return jnp.zeros((len(obs), 1))
+
+    return Algorithm(init, act, act, update, num_minibatches, slow_update, slow_period)
+
+
+@pytest.mark.parametrize(
+    ("period", "slow_updates", "segments"), [(10, 10, 5), (50, 2, 1), (100, 1, 1), (1000, 0, 1)]
+)
+def test_slow_updates_come_once_a_period(period, slow_updates, segments):
+    config = TrainConfig(
+        env_steps=208,
+        num_envs=2,
+        steps_per_iteration=2,
+        updates_per_iteration=2,
+        batch_size=4,
+        learning_starts=0,
+        epochs=2,
+    )
+    algorithm = counting(2, period)
+    train = make_train(batch(countdown(3)), algorithm, config)
+    assert make_schedule(config, period).segments == segments
+    state, metrics = jax.jit(train.run)(jax.random.key(0), None)
+    assert int(state.step) * 2 == 208
+    assert [int(x) for x in state.agent] == [100, slow_updates]
+    assert metrics["slow/updates_before"].shape == (2,)

@@ -84,10 +84,7 @@ def make_drac(
         latents = actor.latent(key, (2, diversity.num_samples, *batch.reward.shape))
         return update_step(agent, nets, batch, latents)
 
-    def epoch_end(agent: DracAgent, key: jax.Array) -> tuple[DracAgent, Metrics]:
-        return agent, {}
-
-    return Algorithm(init, act, mode, update, epoch_end)
+    return Algorithm(init, act, mode, update)
 
 
 def init_agent(
@@ -117,9 +114,7 @@ def update_step(
 
     next_q, next_d = value_and_diversity(agent.target_critic, nets, batch.next_obs, next_actions)
     target = critics.td_target(batch, hp.gamma, next_q + alpha * next_d)
-    critic_grad = jax.value_and_grad(critics.td_loss, has_aux=True)
-    (critic_loss, q), grads = critic_grad(agent.critic.params, nets.critic, batch, target)
-    critic = optim.adam(agent.critic, grads, hp.critic_lr)
+    critic, critic_loss, q = critics.regress(agent.critic, nets.critic, batch, target, hp.critic_lr)
     target_critic = critics.polyak(agent.target_critic, critic.params, hp.tau)
 
     actor_grad = jax.value_and_grad(actor_loss, has_aux=True)
