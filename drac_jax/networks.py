@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 
@@ -73,3 +74,12 @@ def ensemble(size: int, features: tuple[int, ...]) -> nn.Module:
         axis_size=size,
     )
     return members(features)
+
+
+def timestep_embedding(t: np.ndarray, size: int) -> np.ndarray:
+    """Encode times by `size / 2` sines and as many cosines, divided by 4 as in the reference.
+
+    t: [T] -> [T, size]; the frequencies are 10000^(-2 k / size).
+    """
+    angles = np.asarray(t)[:, None] * 10_000.0 ** (-2.0 * np.arange(size // 2) / size)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=-1) / 4.0

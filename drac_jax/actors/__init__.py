@@ -1,5 +1,6 @@
 """Reparameterised policies: a deterministic map of an observation and a latent draw."""
 
 from drac_jax.actors.amortized import amortized
+from drac_jax.actors.diffusion import diffusion
 
-__all__ = ["amortized"]
+__all__ = ["amortized", "diffusion"]

@@ -1,6 +1,5 @@
 """DrAC's update against the reference implementation: the same weights, batch and latents."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from drac_jax.actors import amortized
 from drac_jax.algorithms import drac
 from drac_jax.types import Transition
 from tests import reference
+from tests.reference import assert_trees_close, mlp, twin
 
 HIDDEN = (32, 32)
 NETS = drac.DracNetworks(amortized(3, 16, HIDDEN), critics.twin_critic(HIDDEN), diversity.paired(8))
@@ -39,19 +39,6 @@ def case(request) -> Case:
         results = jax.device_get(jax.jit(parts_of_update)(given) | jax.jit(six_updates)(given))
     close = {"rtol": tolerance, "atol": tolerance}
     return Case(data, close, {"rtol": 0.0, "atol": 1e-10 if double else 2e-6}, results)
-
-
-def mlp(data: dict, name: str) -> dict:
-    layers = {
-        f"PartsDense_{i}": {"kernel": data[f"{name}_w{i}"].T, "bias": data[f"{name}_b{i}"]}
-        for i in range(len(HIDDEN) + 1)
-    }
-    return {"params": layers}
-
-
-def twin(data: dict, when: str, net: str, stack: Callable = np.stack) -> dict:
-    members = [mlp(data, f"{when}_{net}{i}") for i in (1, 2)]
-    return jax.tree.map(lambda *leaves: stack(leaves), *members)
 
 
 def agent_of(data: dict) -> drac.DracAgent:
@@ -131,10 +118,6 @@ def six_updates(data: dict) -> dict[str, Any]:
         "traj_metrics": traj_metrics,
         "traj_w": traj_w,
     }
-
-
-def assert_trees_close(ours: Any, theirs: Any, tolerance: dict[str, float]) -> None:
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,102 @@
+"""The diffusion actor: a chain of denoising steps from Gaussian noise to an action."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from drac_jax.networks import MLP, PartsDense, matmul, timestep_embedding
+from drac_jax.types import Actor, Params
+
+BETA_MIN, BETA_MAX = 0.1, 10.0  # of the reference's variance-preserving schedule
+EMBEDDING_SIZE = 16
+
+
+class Schedule(NamedTuple):
+    """The coefficients of the steps, each [T]; index t = 0 is the least noisy.
+
+    x_0 is estimated as x_scale x_t - noise_scale eps; the posterior of the next state has the mean
+    clean_weight x_0 + kept_weight x_t and the standard deviation `deviation`, which is 0 at t = 0.
+    """
+
+    x_scale: np.ndarray
+    noise_scale: np.ndarray
+    clean_weight: np.ndarray
+    kept_weight: np.ndarray
+    deviation: np.ndarray
+
+
+def diffusion(
+    action_size: int, steps: int = 20, hidden: tuple[int, ...] = (256, 256), remat: bool = False
+) -> Actor:
+    """Make the actor that denoises z_T ~ N(0, I) in `steps` steps, given the observation.
+
+    Each step predicts the noise by MLP(obs, x_t, embedding of t), estimates the action, clips it
+    to [-1, 1], and draws the next state from the posterior. The latents are all the noise of the
+    chain: z: [..., steps, A], z[..., 0, :] the start and z[..., t, :] what step t > 0 adds.
+    remat: compute the chain's activations again for its gradient instead of keeping them.
+
+    Source: DrDiffus of arXiv 2511.01374. The reference implementation reads its coefficients one
+    step off and adds noise after the last step as well; this is the chain as it is defined.
+    Raises ValueError for steps < 1.
+    """
+    if steps < 1:
+        raise ValueError(f"steps={steps} must be at least 1; the paper uses 20")
+    coefficients = schedule(steps)
+    time_network = MLP((2 * EMBEDDING_SIZE, EMBEDDING_SIZE))
+    first, rest = PartsDense(hidden[0]), MLP((*hidden[1:], action_size))
+    times = timestep_embedding(np.arange(steps), EMBEDDING_SIZE)
+
+    def init(key: jax.Array, obs_size: int) -> Params:
+        time_key, first_key, rest_key = jax.random.split(key, 3)
+        inputs = (jnp.zeros(obs_size), jnp.zeros(action_size), jnp.zeros(EMBEDDING_SIZE))
+        return {
+            "time": time_network.init(time_key, inputs[-1]),
+            "first": first.init(first_key, *inputs),
+            "rest": rest.init(rest_key, jnp.zeros(hidden[0])),
+        }
+
+    def latent(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        return jax.random.normal(key, (*shape, steps, action_size))
+
+    def apply(params: Params, obs: jax.Array, z: jax.Array) -> jax.Array:
+        # What the first layer makes of the observation and of the time is the same in all steps.
+        kernel, bias = (params["first"]["params"][name] for name in ("kernel", "bias"))
+        rows = jnp.split(kernel, [obs.shape[-1], obs.shape[-1] + action_size])
+        of_obs = matmul(obs, rows[0]) + bias
+        of_time = time_network.apply(params["time"], times) @ rows[2]
+
+        def denoise(x: jax.Array, at: tuple) -> tuple[jax.Array, None]:
+            c, of_t, noise = at
+            eps = rest.apply(params["rest"], nn.relu(of_obs + of_t + matmul(x, rows[1])))
+            clean = jnp.clip(c.x_scale * x - c.noise_scale * eps, -1.0, 1.0)
+            return c.clean_weight * clean + c.kept_weight * x + c.deviation * noise, None
+
+        noise = jnp.moveaxis(z, -2, 0)
+        lead = jnp.broadcast_shapes(noise.shape[1:-1], obs.shape[:-1])
+        start = jnp.broadcast_to(noise[0], (*lead, action_size))
+        steps_at = (jax.tree.map(lambda x: jnp.asarray(x, z.dtype), coefficients), of_time, noise)
+        body = jax.checkpoint(denoise) if remat else denoise
+        return jax.lax.scan(body, start, steps_at, reverse=True)[0]
+
+    return Actor(action_size, init, latent, apply)
+
+
+def schedule(steps: int) -> Schedule:
+    """Compute the variance-preserving schedule of Xiao et al. (arXiv 2112.07804), as the
+    reference uses it: b_min = 0.1, b_max = 10."""
+    t = np.arange(1, steps + 1)
+    log_alpha = -BETA_MIN / steps - 0.5 * (BETA_MAX - BETA_MIN) * (2 * t - 1) / steps**2
+    alpha = np.exp(log_alpha)
+    beta = 1.0 - alpha
+    product = np.cumprod(alpha)
+    before = np.concatenate([[1.0], product[:-1]])
+    return Schedule(
+        x_scale=np.sqrt(1.0 / product),
+        noise_scale=np.sqrt(1.0 / product - 1.0),
+        clean_weight=beta * np.sqrt(before) / (1.0 - product),
+        kept_weight=(1.0 - before) * np.sqrt(alpha) / (1.0 - product),
+        deviation=np.sqrt(beta * (1.0 - before) / (1.0 - product)),
+    )
