@@ -2,5 +2,6 @@
 
 from drac_jax.actors.amortized import amortized
 from drac_jax.actors.diffusion import diffusion
+from drac_jax.actors.gaussian import gaussian
 
-__all__ = ["amortized", "diffusion"]
+__all__ = ["amortized", "diffusion", "gaussian"]

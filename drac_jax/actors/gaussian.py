@@ -1,0 +1,59 @@
+"""The squashed Gaussian actor of SAC: the one policy here whose density is known."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from drac_jax.networks import MLP
+from drac_jax.types import Params
+
+LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # of the reference
+
+
+class Gaussian(NamedTuple):
+    """a = tanh(mu(s) + sigma(s) eps), eps ~ N(0, I); one perceptron gives mu and log sigma."""
+
+    action_size: int
+    network: MLP
+
+    def init(self, key: jax.Array, obs_size: int) -> Params:
+        """Draw parameters."""
+        return self.network.init(key, jnp.zeros(obs_size))
+
+    def latent(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """Draw eps: [*shape, A]."""
+        return jax.random.normal(key, (*shape, self.action_size))
+
+    def sample(self, params: Params, obs: jax.Array, eps: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Map an observation [..., O] and eps [..., A] to an action [..., A] and its log-density
+        [...]."""
+        mu, log_std = self.moments(params, obs)
+        return squash(mu, log_std, eps)
+
+    def moments(self, params: Params, obs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Evaluate mu and log sigma, before its clamp. obs: [..., O] -> [..., A] each."""
+        mu, log_std = jnp.split(self.network.apply(params, obs), 2, axis=-1)
+        return mu, log_std
+
+
+def gaussian(action_size: int, hidden: tuple[int, ...] = (256, 256)) -> Gaussian:
+    """Make the actor of SAC (arXiv 1812.05905)."""
+    return Gaussian(action_size, MLP((*hidden, 2 * action_size)))
+
+
+def squash(mu: jax.Array, log_std: jax.Array, eps: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Compute the action tanh(mu + sigma eps) and its log-density. [..., A] -> [..., A], [...].
+
+    log sigma is clamped to [-20, 2].
+    """
+    log_std = jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
+    u = mu + jnp.exp(log_std) * eps
+    log_normal = -0.5 * jnp.square(eps) - log_std - 0.5 * math.log(2.0 * math.pi)
+    return jnp.tanh(u), (log_normal - log_tanh_slope(u)).sum(axis=-1)
+
+
+def log_tanh_slope(u: jax.Array) -> jax.Array:
+    """Compute log(1 - tanh(u)^2), which stays exact where tanh saturates."""
+    return 2.0 * (math.log(2.0) - u - jax.nn.softplus(-2.0 * u))

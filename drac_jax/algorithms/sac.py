@@ -1,0 +1,140 @@
+"""SAC: soft actor-critic, the unimodal baseline.
+
+Each update, on a batch of transitions:
+  1. sample an action at the next observations and one at the observations;
+  2. critics: regress Q_i(s, a) on y = r + gamma * discount * (min_i Q'_i(s', a') - alpha log pi);
+  3. target critics: follow by tau;
+  4. actor: minimise alpha log pi(a | s) - min_i Q_i(s, a);
+  5. alpha: minimise -alpha (log pi + target entropy), with the log pi of step 4.
+
+Source: arXiv 1812.05905, as the reference implementation of arXiv 2511.01374 has it.
+Differences: none.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from drac_jax import critics, duals, optim
+from drac_jax.actors.gaussian import Gaussian
+from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
+
+
+@struct.dataclass
+class SacHParams:
+    """What a sweep may vary: any of these may be traced.
+
+    actor_lr, critic_lr, alpha_lr: Adam learning rates; gamma: discount per env step;
+    tau: Polyak fraction per update; target_entropy: nats, of the squashed policy (the paper's is
+    -A, and +1 in its mazes); alpha_init: first weight of the entropy.
+    """
+
+    actor_lr: float = 3e-4
+    critic_lr: float = 3e-4
+    alpha_lr: float = 3e-4
+    gamma: float = 0.99
+    tau: float = 0.005
+    target_entropy: float = -2.0
+    alpha_init: float = 0.2
+
+
+class SacAgent(NamedTuple):
+    """Everything an update changes, and the hyperparameters it reads."""
+
+    actor: Trainable
+    critic: Trainable
+    target_critic: Params
+    alpha: Trainable  # of the free parameter w; alpha = duals.value(w)
+    hparams: SacHParams
+
+
+class SacNetworks(NamedTuple):
+    """The static parts of an update."""
+
+    actor: Gaussian
+    critic: critics.TwinCritic
+
+
+def make_sac(actor: Gaussian, critic_hidden: tuple[int, ...] = (256, 256)) -> Algorithm:
+    """Make SAC of a squashed Gaussian actor."""
+    nets = SacNetworks(actor, critics.twin_critic(critic_hidden))
+
+    def init(key: jax.Array, hparams: SacHParams, obs_size: int) -> SacAgent:
+        return init_agent(key, nets, hparams, obs_size)
+
+    def act(agent: SacAgent, obs: jax.Array, key: jax.Array) -> jax.Array:
+        return actor.sample(agent.actor.params, obs, actor.latent(key, obs.shape[:-1]))[0]
+
+    def mode(agent: SacAgent, obs: jax.Array) -> jax.Array:
+        return jnp.tanh(actor.moments(agent.actor.params, obs)[0])
+
+    def update(
+        agent: SacAgent, minibatches: Transition, key: jax.Array
+    ) -> tuple[SacAgent, Metrics]:
+        batch = jax.tree.map(lambda x: x[0], minibatches)
+        return update_step(agent, nets, batch, actor.latent(key, (2, *batch.reward.shape)))
+
+    return Algorithm(init, act, mode, update)
+
+
+def init_agent(key: jax.Array, nets: SacNetworks, hparams: SacHParams, obs_size: int) -> SacAgent:
+    """Draw the networks; the target critic starts as a copy of the critic."""
+    actor_key, critic_key = jax.random.split(key)
+    hparams = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), hparams)
+    critic_params = nets.critic.init(critic_key, obs_size, nets.actor.action_size)
+    return SacAgent(
+        actor=optim.init(nets.actor.init(actor_key, obs_size)),
+        critic=optim.init(critic_params),
+        target_critic=critic_params,
+        alpha=optim.init(duals.parameter(hparams.alpha_init)),
+        hparams=hparams,
+    )
+
+
+def update_step(
+    agent: SacAgent, nets: SacNetworks, batch: Transition, eps: jax.Array
+) -> tuple[SacAgent, Metrics]:
+    """Take one update. batch: [B, ...]; eps: [2, B, A], that of the next observations first."""
+    hp = agent.hparams
+    alpha = duals.value(agent.alpha.params)
+
+    next_action, next_log_prob = nets.actor.sample(agent.actor.params, batch.next_obs, eps[0])
+    next_q = nets.critic.apply(agent.target_critic, batch.next_obs, next_action).min(axis=-1)
+    target = critics.td_target(batch, hp.gamma, next_q - alpha * next_log_prob)
+    critic, critic_loss, q = critics.regress(agent.critic, nets.critic, batch, target, hp.critic_lr)
+    target_critic = critics.polyak(agent.target_critic, critic.params, hp.tau)
+
+    actor_grad = jax.value_and_grad(actor_loss, has_aux=True)
+    (loss, log_prob), grads = actor_grad(
+        agent.actor.params, critic.params, nets, batch.obs, eps[1], alpha
+    )
+    actor = optim.adam(agent.actor, grads, hp.actor_lr)
+
+    excess = -log_prob - hp.target_entropy
+    alpha_grad = jax.grad(duals.loss)(agent.alpha.params, excess)
+    dual = optim.adam(agent.alpha, alpha_grad, hp.alpha_lr)
+
+    metrics = {
+        "critic/loss": critic_loss,
+        "critic/q": q.mean(),
+        "actor/loss": loss,
+        "actor/entropy": -log_prob,
+        "alpha/value": duals.value(dual.params),
+    }
+    return SacAgent(actor, critic, target_critic, dual, hp), metrics
+
+
+def actor_loss(
+    params: Params,
+    critic_params: Params,
+    nets: SacNetworks,
+    obs: jax.Array,
+    eps: jax.Array,
+    alpha: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Compute alpha log pi - min_i Q_i, mean over the batch, and the mean log pi."""
+    action, log_prob = nets.actor.sample(params, obs, eps)
+    q = nets.critic.apply(critic_params, obs, action).min(axis=-1)
+    return (alpha * log_prob - q).mean(), log_prob.mean()

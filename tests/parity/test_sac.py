@@ -1,0 +1,171 @@
+"""SAC's update against the reference implementation: the same weights, batch and noise."""
+
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from drac_jax import critics, duals, optim
+from drac_jax.actors import gaussian
+from drac_jax.actors.gaussian import squash
+from drac_jax.algorithms import sac
+from drac_jax.types import Transition
+from tests import reference
+from tests.reference import assert_trees_close, mlp, twin
+
+HIDDEN = (32, 32)
+NETS = sac.SacNetworks(gaussian(3, HIDDEN), critics.twin_critic(HIDDEN))
+
+
+class Case(NamedTuple):
+    """One precision: the arrays, how near ours must be, and what our functions return."""
+
+    data: dict[str, np.ndarray]
+    close: dict[str, float]
+    weights_close: dict[str, float]
+    results: dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=["float32", "float64"])
+def case(request) -> Case:
+    data = reference.load("sac")
+    double = request.param == "float64"
+    with jax.enable_x64(True) if double else nullcontext():
+        given = {k: jnp.asarray(v, request.param) for k, v in data.items() if v.dtype.kind == "f"}
+        results = jax.device_get(jax.jit(parts_of_update)(given) | jax.jit(six_updates)(given))
+    tolerance = 1e-8 if double else 1e-4
+    close = {"rtol": tolerance, "atol": tolerance}
+    return Case(data, close, {"rtol": 0.0, "atol": 1e-10 if double else 2e-6}, results)
+
+
+def agent_of(data: dict) -> sac.SacAgent:
+    rates = {"actor_lr": data["hp_lr"], "critic_lr": data["hp_lr"], "alpha_lr": data["hp_alpha_lr"]}
+    names = ("gamma", "tau", "target_entropy", "alpha_init")
+    others = {name: data[f"hp_{name}"] for name in names}
+    return sac.SacAgent(
+        optim.init(mlp(data, "init_actor")),
+        optim.init(twin(data, "init", "q", jnp.stack)),
+        twin(data, "init", "tq", jnp.stack),
+        optim.init(data["alpha_w_init"]),
+        sac.SacHParams(**rates, **others),
+    )
+
+
+def batch_of(data: dict, prefix: str = "", at: Any = ...) -> tuple[Transition, jax.Array]:
+    names = ("obs", "act", "rew", "done", "next_obs", "noise_target", "noise_actor")
+    obs, act, rew, done, next_obs, *noise = (data[prefix + name][at] for name in names)
+    return Transition(obs, act, rew, 1.0 - done, next_obs), jnp.stack(noise)
+
+
+def parts_of_update(data: dict) -> dict[str, Any]:
+    """Call the functions that an update is made of, one by one."""
+    agent, (batch, eps) = agent_of(data), batch_of(data)
+    hp, alpha = agent.hparams, duals.value(agent.alpha.params)
+    next_mu, next_log_std = NETS.actor.moments(agent.actor.params, batch.next_obs)
+    next_action, next_log_prob = NETS.actor.sample(agent.actor.params, batch.next_obs, eps[0])
+    next_q = NETS.critic.apply(agent.target_critic, batch.next_obs, next_action).min(axis=-1)
+    target = critics.td_target(batch, hp.gamma, next_q - alpha * next_log_prob)
+    loss_grad = jax.value_and_grad(critics.td_loss, has_aux=True)
+    (critic_loss, q), critic_grads = loss_grad(agent.critic.params, NETS.critic, batch, target)
+    critic = optim.adam(agent.critic, critic_grads, hp.critic_lr).params
+    mu, log_std = NETS.actor.moments(agent.actor.params, batch.obs)
+    action, log_prob = NETS.actor.sample(agent.actor.params, batch.obs, eps[1])
+    actor_grad = jax.value_and_grad(sac.actor_loss, has_aux=True)
+    (actor_loss, _), actor_grads = actor_grad(
+        agent.actor.params, critic, NETS, batch.obs, eps[1], alpha
+    )
+    excess = -log_prob.mean() - hp.target_entropy
+    arrays = {
+        "next_action": next_action,
+        "next_logp": next_log_prob,
+        "next_mu": next_mu,
+        "next_log_std": next_log_std,
+        "next_minq_target": next_q,
+        "target": target,
+        "q1": q[:, 0],
+        "q2": q[:, 1],
+        "critic_loss": critic_loss,
+        "pi_action": action,
+        "pi_logp": log_prob,
+        "pi_minq": NETS.critic.apply(critic, batch.obs, action).min(axis=-1),
+        "pi_mu": mu,
+        "pi_log_std": log_std,
+        "actor_loss": actor_loss,
+        "entropy": -log_prob.mean(),
+        "alpha_w_grad": jax.grad(duals.loss)(agent.alpha.params, excess),
+    }
+    return {"arrays": arrays, "critic_grads": critic_grads, "actor_grads": actor_grads}
+
+
+def six_updates(data: dict) -> dict[str, Any]:
+    """Take the update and, with its optimizer states, the five further ones."""
+
+    def step(agent: sac.SacAgent, i: jax.Array) -> tuple[sac.SacAgent, tuple]:
+        agent, metrics = sac.update_step(agent, NETS, *batch_of(data, "traj_", i))
+        return agent, (metrics, agent.alpha.params)
+
+    new, metrics = sac.update_step(agent_of(data), NETS, *batch_of(data))
+    last, (traj_metrics, traj_w) = jax.lax.scan(step, new, jnp.arange(5))
+    names = ("new", "metrics", "traj", "traj_metrics", "traj_w")
+    return dict(zip(names, (new, metrics, last, traj_metrics, traj_w), strict=True))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("next_action", "next_logp", "next_mu", "next_log_std", "next_minq_target", "target"),
+        *("q1", "q2", "critic_loss", "pi_action", "pi_logp", "pi_minq", "pi_mu", "pi_log_std"),
+        *("actor_loss", "entropy", "alpha_w_grad"),
+    ],
+)
+def test_part_of_the_update_is_the_references(case, name):
+    np.testing.assert_allclose(case.results["arrays"][name], case.data[name], **case.close)
+
+
+def test_gradients_are_the_references(case):
+    assert_trees_close(case.results["critic_grads"], twin(case.data, "grad", "q"), case.close)
+    assert_trees_close(case.results["actor_grads"], mlp(case.data, "grad_actor"), case.close)
+
+
+@pytest.mark.parametrize("when", ["new", "traj"])
+def test_weights_after_updates_are_the_references(case, when):
+    agent = case.results[when]
+    assert_trees_close(agent.actor.params, mlp(case.data, f"{when}_actor"), case.weights_close)
+    assert_trees_close(agent.critic.params, twin(case.data, when, "q"), case.weights_close)
+    assert_trees_close(agent.target_critic, twin(case.data, when, "tq"), case.weights_close)
+
+
+def test_alpha_after_one_update_is_the_references(case):
+    w = case.results["new"].alpha.params
+    np.testing.assert_allclose(w, case.data["alpha_w_new"], **case.close)
+
+
+def test_metrics_of_the_five_further_updates_are_the_references(case):
+    theirs = {
+        "actor/loss": "policy_loss",
+        "critic/loss": "critic_loss",
+        "alpha/value": "temperature",
+        "actor/entropy": "entropy",
+    }
+    for ours, name in theirs.items():
+        values = case.results["traj_metrics"][ours]
+        np.testing.assert_allclose(
+            values, case.data[f"traj_out_{name}"], **case.close, err_msg=ours
+        )
+    np.testing.assert_allclose(case.results["traj_w"], case.data["traj_out_w"], **case.close)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_squashed_gaussian_is_the_references_at_its_extremes(precision):
+    """Its clamps and the saturated tanh; cancellation limits rows 5 to 7 to 1e-9."""
+    data = reference.load("sac")
+    double = precision == "float64"
+    with jax.enable_x64(True) if double else nullcontext():
+        given = (jnp.asarray(data[f"squash_{n}"], precision) for n in ("mu", "log_std", "eps"))
+        action, log_prob = squash(*given)
+    close = {"rtol": 1e-8, "atol": 1e-8} if double else {"rtol": 1e-4, "atol": 1e-4}
+    np.testing.assert_allclose(action, data["squash_action"], **close)
+    np.testing.assert_allclose(log_prob, data["squash_logp"], **close)
