@@ -1,11 +1,13 @@
 """Diversity of a policy at a state: the log of the geometric mean distance of two actions.
 
 D(s) = E_{x, y ~ pi(.|s)} log(||x - y|| + 1e-5), estimated from K action samples by one batched
-kernel; it needs samples only, never a density (arXiv 2511.01374).
+kernel; it needs samples only, never a density (arXiv 2511.01374). Its ablation is the arithmetic
+mean, D(s) = E ||x - y||.
 """
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -22,31 +24,44 @@ _BETA_MAX = [math.sqrt(2), 1.40, 1.39, 1.34, 1.27, 1.03, 0.834, 0.500]
 _BETA_UNIFORM = [math.sqrt(2 / 3), 0.801, 0.799, 0.777, 0.762, 0.698, 0.632, 0.445]
 
 
+class Mean(NamedTuple):
+    """The mean of the distances that D stands for: E transform(distance), and the way back."""
+
+    transform: Callable[[jax.Array], jax.Array]
+    inverse: Callable[[jax.Array], jax.Array]
+
+
+GEOMETRIC = Mean(jnp.log, jnp.exp)
+ARITHMETIC = Mean(lambda distance: distance, lambda distance: distance)
+
+
 class Diversity(NamedTuple):
     """An estimator of D(s).
 
     num_samples: K, action samples a state needs, those for Q included; q_samples: the first of
-    them, at which the critics are evaluated; estimate: actions [K, B, A] -> D [B].
+    them, at which the critics are evaluated; estimate: actions [K, B, A] -> D [B]; mean: what D
+    is the mean of.
     """
 
     num_samples: int
     q_samples: int
     estimate: Callable[[jax.Array], jax.Array]
+    mean: Mean = GEOMETRIC
 
 
-def paired(pairs: int = 8) -> Diversity:
+def paired(pairs: int = 8, mean: Mean = GEOMETRIC) -> Diversity:
     """Make the reference's estimator: `pairs` independent pairs, and one more sample for Q."""
     if pairs < 1:
         raise ValueError(f"pairs={pairs} must be at least 1; the paper uses 8")
 
     def estimate(actions: jax.Array) -> jax.Array:
         x, y = actions[1 : 1 + pairs], actions[1 + pairs :]
-        return log_distance(x - y).mean(axis=0)
+        return mean.transform(distance(x - y)).mean(axis=0)
 
-    return Diversity(2 * pairs + 1, 1, estimate)
+    return Diversity(2 * pairs + 1, 1, estimate, mean)
 
 
-def all_pairs(num_samples: int = 6, q_samples: int = 1) -> Diversity:
+def all_pairs(num_samples: int = 6, q_samples: int = 1, mean: Mean = GEOMETRIC) -> Diversity:
     """Make the U-statistic over all n(n-1)/2 pairs of n samples: the same expectation as
     `paired` from far fewer actor evaluations. Q uses the first `q_samples` of the same n.
     """
@@ -54,10 +69,10 @@ def all_pairs(num_samples: int = 6, q_samples: int = 1) -> Diversity:
         raise ValueError(f"num_samples={num_samples} must be at least 2 to make a pair; use 6")
     if not 1 <= q_samples <= num_samples:
         raise ValueError(f"q_samples={q_samples} must be in 1..num_samples={num_samples}; use 1")
-    return Diversity(num_samples, q_samples, _all_pairs_estimate)
+    return Diversity(num_samples, q_samples, partial(_all_pairs_estimate, mean), mean)
 
 
-def _all_pairs_estimate(actions: jax.Array) -> jax.Array:
+def _all_pairs_estimate(mean: Mean, actions: jax.Array) -> jax.Array:
     """Sum over cyclic shifts, which meet every pair once and need no gather.
 
     n = 6, rows paired with themselves shifted by s (for s = n/2 the second half repeats the first):
@@ -69,29 +84,30 @@ def _all_pairs_estimate(actions: jax.Array) -> jax.Array:
         difference = actions - jnp.roll(actions, -shift, axis=0)
         if 2 * shift == n:
             difference = difference[:shift]
-        total = total + log_distance(difference).sum(axis=0)
+        total = total + mean.transform(distance(difference)).sum(axis=0)
     return total / (n * (n - 1) / 2)
 
 
-def log_distance(difference: jax.Array) -> jax.Array:
-    """Compute log(||difference|| + 1e-5). difference: [..., A] -> [...].
+def distance(difference: jax.Array) -> jax.Array:
+    """Compute ||difference|| + 1e-5. difference: [..., A] -> [...].
 
     The norm has no gradient at 0; coincident samples get 0, the smallest of its subgradients.
     """
     square = jnp.square(difference).sum(axis=-1)
     apart = square > 0.0
-    distance = jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0)
-    return jnp.log(distance + DISTANCE_EPS)
+    return jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0) + DISTANCE_EPS
 
 
-def target_diversity(beta: jax.Array | float, action_size: int) -> jax.Array:
-    """Compute the target log(beta sqrt(A)) of D."""
-    return jnp.log(beta * math.sqrt(action_size))
+def target_diversity(
+    beta: jax.Array | float, action_size: int, mean: Mean = GEOMETRIC
+) -> jax.Array:
+    """Compute the target of D: log(beta sqrt(A)) for the geometric mean."""
+    return mean.transform(beta * math.sqrt(action_size))
 
 
-def as_beta(diversity: jax.Array, action_size: int) -> jax.Array:
-    """Express a D on beta's scale, exp(D) / sqrt(A)."""
-    return jnp.exp(diversity) / math.sqrt(action_size)
+def as_beta(diversity: jax.Array, action_size: int, mean: Mean = GEOMETRIC) -> jax.Array:
+    """Express a D on beta's scale: exp(D) / sqrt(A) for the geometric mean."""
+    return mean.inverse(diversity) / math.sqrt(action_size)
 
 
 def beta_limits(action_size: int) -> tuple[float, float]:
@@ -101,9 +117,19 @@ def beta_limits(action_size: int) -> tuple[float, float]:
     return uniform, float(np.interp(at, _INVERSE_SIZES, _BETA_MAX))
 
 
-def check_beta(beta: float, action_size: int) -> str | None:
+def arithmetic_beta_limits(action_size: int) -> tuple[float, float]:
+    """Do as `beta_limits` for the arithmetic mean. The mean distance is largest where each corner
+    of the box is equally likely, since distances are convex; two corners differ in Bin(A, 1/2)
+    coordinates. A uniform policy's is bounded by its mean square, 2 A / 3."""
+    moments = [math.comb(action_size, k) * math.sqrt(k) for k in range(action_size + 1)]
+    largest = 2.0 * sum(moments) / 2**action_size / math.sqrt(action_size)
+    return math.sqrt(2.0 / 3.0), largest
+
+
+def check_beta(beta: float, action_size: int, mean: Mean = GEOMETRIC) -> str | None:
     """Raise ValueError for an unattainable beta; return a warning for a questionable one."""
-    uniform, largest = beta_limits(action_size)
+    limits = beta_limits if mean is GEOMETRIC else arithmetic_beta_limits
+    uniform, largest = limits(action_size)
     if not 0.0 < beta <= largest:
         raise ValueError(
             f"beta={beta:g} must be in (0, {largest:.3g}] with {action_size} action dimensions, or "

@@ -1,28 +1,60 @@
 """The paper's methods by name: which options a user may set, and the algorithm they make."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple
 
-from drac_jax.actors import amortized
-from drac_jax.algorithms import DracHParams, make_drac
-from drac_jax.diversity import Diversity, all_pairs, check_beta, paired
+import jax
+
+from drac_jax.actors import amortized, diffusion, gaussian
+from drac_jax.algorithms import DracHParams, SacHParams, make_drac, make_sac
+from drac_jax.diversity import ARITHMETIC, GEOMETRIC, Diversity, all_pairs, check_beta, paired
 from drac_jax.types import Algorithm, EnvSpec
+
+MEANS = {"geometric": GEOMETRIC, "arithmetic": ARITHMETIC}
+LAWS = {"uniform": jax.random.uniform, "normal": jax.random.normal}
 
 
 @dataclass(frozen=True)
 class DracOptions:
-    """The static choices of DrAC: whatever changes a shape.
+    """The static choices of DrAC with the amortized actor: whatever changes a shape.
 
     estimator: of the diversity, `paired` (the paper's: num_samples = 2 pairs + 1) or `all_pairs`;
-    num_samples: action samples a state; q_samples: of them, those the critics see (all_pairs);
-    latent_size: of the amortized actor; hidden: layer sizes of actor and critics.
+    mean: of the distances; num_samples: action samples a state; q_samples: of them, those the
+    critics see (all_pairs); latent_size, latent_law: of the actor; hidden: layer sizes of actor
+    and critics.
     """
 
     estimator: Literal["paired", "all_pairs"] = "all_pairs"
+    mean: Literal["geometric", "arithmetic"] = "geometric"
     num_samples: int = 6
     q_samples: int = 1
     latent_size: int = 16
+    latent_law: Literal["uniform", "normal"] = "uniform"
+    hidden: tuple[int, ...] = (256, 256)
+
+
+@dataclass(frozen=True)
+class DiffusionOptions:
+    """The static choices of DrAC with the diffusion actor.
+
+    steps: of the chain; remat: recompute the chain's activations for its gradient, which takes a
+    third more time and 1 / steps of the memory; the others are those of `DracOptions`.
+    """
+
+    estimator: Literal["paired", "all_pairs"] = "all_pairs"
+    mean: Literal["geometric", "arithmetic"] = "geometric"
+    num_samples: int = 6
+    q_samples: int = 1
+    steps: int = 20
+    remat: bool = False
+    hidden: tuple[int, ...] = (256, 256)
+
+
+@dataclass(frozen=True)
+class SacOptions:
+    """hidden: layer sizes of actor and critics."""
+
     hidden: tuple[int, ...] = (256, 256)
 
 
@@ -33,6 +65,7 @@ class Method(NamedTuple):
     ValueError on values that cannot work.
     """
 
+    summary: str
     options: Any
     hparams: Any
     make: Callable[[EnvSpec, Any], Algorithm]
@@ -41,14 +74,27 @@ class Method(NamedTuple):
 
 def make_amortized(spec: EnvSpec, options: DracOptions) -> Algorithm:
     """Make DrAC with the amortized actor."""
-    actor = amortized(spec.action_size, options.latent_size, options.hidden)
+    law = LAWS[options.latent_law]
+    actor = amortized(spec.action_size, options.latent_size, options.hidden, law)
     return make_drac(actor, make_diversity(options), options.hidden)
 
 
-def make_diversity(options: DracOptions) -> Diversity:
+def make_diffusion(spec: EnvSpec, options: DiffusionOptions) -> Algorithm:
+    """Make DrAC with the diffusion actor."""
+    actor = diffusion(spec.action_size, options.steps, options.hidden, options.remat)
+    return make_drac(actor, make_diversity(options), options.hidden)
+
+
+def make_gaussian(spec: EnvSpec, options: SacOptions) -> Algorithm:
+    """Make SAC."""
+    return make_sac(gaussian(spec.action_size, options.hidden), options.hidden)
+
+
+def make_diversity(options: DracOptions | DiffusionOptions) -> Diversity:
     """Make the estimator that the options name."""
+    mean = MEANS[options.mean]
     if options.estimator == "all_pairs":
-        return all_pairs(options.num_samples, options.q_samples)
+        return all_pairs(options.num_samples, options.q_samples, mean)
     pairs, rest = divmod(options.num_samples - 1, 2)
     if rest:
         raise ValueError(
@@ -57,22 +103,41 @@ def make_diversity(options: DracOptions) -> Diversity:
         )
     if options.q_samples != 1:
         raise ValueError(f"q_samples={options.q_samples} needs estimator=all_pairs; use 1")
-    return paired(pairs)
+    return paired(pairs, mean)
 
 
-def check_drac(spec: EnvSpec, options: DracOptions, hparams: DracHParams) -> list[str]:
+def check_drac(
+    spec: EnvSpec, options: DracOptions | DiffusionOptions, hparams: DracHParams
+) -> list[str]:
     """Refuse hyperparameters that cannot work; warn of a beta above a uniform policy's."""
-    make_diversity(options)
-    for name in ("actor_lr", "critic_lr", "alpha_lr", "alpha_init"):
-        if not getattr(hparams, name) > 0.0:
-            raise ValueError(f"{name}={getattr(hparams, name):g} must be above 0")
-    for name in ("gamma", "tau"):
-        if not 0.0 < getattr(hparams, name) <= 1.0:
-            raise ValueError(f"{name}={getattr(hparams, name):g} must be in (0, 1]")
-    warning = check_beta(hparams.beta, spec.action_size)
+    check_hparams(spec, options, hparams)
+    warning = check_beta(hparams.beta, spec.action_size, make_diversity(options).mean)
     return [warning] if warning else []
 
 
+def check_hparams(spec: EnvSpec, options: Any, hparams: Any) -> list[str]:
+    """Refuse values that cannot work in any method: those of the names that methods share."""
+    for field in fields(hparams):
+        name, value = field.name, getattr(hparams, field.name)
+        if name == "alpha_lr" and not value >= 0.0:
+            raise ValueError(f"{name}={value:g} must be at least 0 (0 fixes alpha)")
+        if name in ("alpha", "alpha_init", "actor_lr", "critic_lr") and not value > 0.0:
+            raise ValueError(f"{name}={value:g} must be above 0")
+        if name in ("gamma", "tau") and not 0.0 < value <= 1.0:
+            raise ValueError(f"{name}={value:g} must be in (0, 1]")
+    return []
+
+
 METHODS: dict[str, Method] = {
-    "amortized": Method(DracOptions(), DracHParams(), make_amortized, check_drac),
+    "amortized": Method(
+        "DrAC with the amortized actor", DracOptions(), DracHParams(), make_amortized, check_drac
+    ),
+    "diffusion": Method(
+        "DrAC with the diffusion actor",
+        DiffusionOptions(),
+        DracHParams(),
+        make_diffusion,
+        check_drac,
+    ),
+    "sac": Method("SAC", SacOptions(), SacHParams(), make_gaussian, check_hparams),
 }

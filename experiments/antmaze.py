@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import envs
-from drac_jax.algorithms import DracHParams
+from drac_jax.algorithms import DracHParams, SacHParams
 from drac_jax.experiment import EvalConfig, Experiment, Perturbed, RunConfig
 from drac_jax.methods import DracOptions
 from drac_jax.train import TrainConfig
 from drac_jax.types import Environment
 from envs import mazes, perturb
+from experiments.methods import DIFFUSION_PAPER, Setting, every_method
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def make_perturbed(options: AntMazeOptions, most: int, maps: int) -> Perturbed:
     return Perturbed(env, walls, lambda i: mazes.build(layouts[i], options.cell_scale).scene())
 
 
-def _experiment(layout: Literal["simple", "medium", "hard"], eval: EvalConfig) -> Experiment:
+def _experiments(layout: Literal["simple", "medium", "hard"], eval: EvalConfig) -> list[Experiment]:
     # The paper's loop and beta of the mazes, in cells of 1 m as the reference implementation has
     # them; of the budget it says nothing, so it is that of the locomotion tasks.
     paper = RunConfig(
@@ -66,18 +67,23 @@ def _experiment(layout: Literal["simple", "medium", "hard"], eval: EvalConfig) -
             epochs=50,
         ),
     )
-    return Experiment(
+    amortized = Experiment(
         name=f"antmaze_{layout}_amortized",
-        summary=f"ant maze, {layout} map, sparse reward: DrAC with the amortized actor",
+        summary=f"ant maze, {layout} map, sparse reward",
         method="amortized",
         make_env=make_env,
         presets={"paper": paper, "default": default, "fast": fast},
         make_perturbed=make_perturbed,
     )
+    settings = {
+        "diffusion": Setting(DracHParams(beta=0.8), paper=DIFFUSION_PAPER),
+        "sac": Setting(SacHParams(target_entropy=1.0)),
+    }
+    return every_method(amortized, settings)
 
 
 EXPERIMENTS = [
-    _experiment("simple", EvalConfig(episodes=40, final_episodes=80)),
-    _experiment("medium", EvalConfig(episodes=40, final_episodes=80)),
-    _experiment("hard", EvalConfig(episodes=80, final_episodes=160)),
+    *_experiments("simple", EvalConfig(episodes=40, final_episodes=80)),
+    *_experiments("medium", EvalConfig(episodes=40, final_episodes=80)),
+    *_experiments("hard", EvalConfig(episodes=80, final_episodes=160)),
 ]

@@ -15,6 +15,7 @@ from drac_jax.dry_run import describe
 from drac_jax.evaluate import Episodes
 from drac_jax.experiment import DEFAULT_PRESET, Experiment, RunConfig
 from drac_jax.job import Job
+from drac_jax.methods import METHODS
 from drac_jax.report import Reporter
 from drac_jax.robustness import MEASURES, RobustnessConfig
 from drac_jax.runner import Interrupted, Run
@@ -35,10 +36,15 @@ TABLE = {
 
 
 def list_experiments(args: argparse.Namespace, words: list[str]) -> int:
-    """Print the experiments, a line each."""
-    width = max(map(len, EXPERIMENTS))
-    for name, experiment in EXPERIMENTS.items():
-        print(f"{name:{width}}  {experiment.summary} [{', '.join(experiment.presets)}]")
+    """Print the tasks, a line each, and the methods; an experiment is one of each."""
+    tasks = {name.rpartition("_")[0]: task for name, task in EXPERIMENTS.items()}
+    width = max(map(len, tasks))
+    for name, task in tasks.items():
+        summary = task.summary.rpartition(": ")[0]
+        print(f"{name:{width}}  {summary} [{', '.join(task.presets)}]")
+    print("\nEach of them with every method, as in multigoal_sac:")
+    for name, method in METHODS.items():
+        print(f"{name:{width}}  {method.summary}")
     return 0
 
 

@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import envs
-from drac_jax.algorithms import DracHParams
+from drac_jax.algorithms import DracHParams, SacHParams
 from drac_jax.experiment import EvalConfig, Experiment, RunConfig
 from drac_jax.methods import DracOptions
 from drac_jax.train import TrainConfig
 from drac_jax.types import Environment
+from experiments.methods import DIFFUSION_PAPER, Setting, every_method
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class LocomotionOptions:
     impl: Literal["jax", "warp"] = "jax"
 
 
-def _experiment(name: str, task: str) -> Experiment:
+def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
     def make_env(options: LocomotionOptions, obstacles: bool) -> Environment:
         return envs.make(task, **vars(options))
 
@@ -40,14 +41,23 @@ def _experiment(name: str, task: str) -> Experiment:
         env=LocomotionOptions(fidelity="fast"),
         train=TrainConfig(env_steps=8_000_000, num_envs=256, updates_per_iteration=32, epochs=50),
     )
-    return Experiment(
+    amortized = Experiment(
         name=f"{task}_amortized",
-        summary=f"{name}-v4 on MJX: DrAC with the amortized actor",
+        summary=f"{name}-v4 on MJX",
         method="amortized",
         make_env=make_env,
         presets={"paper": paper, "default": default, "fast": fast},
     )
+    settings = {
+        "diffusion": Setting(DracHParams(beta=0.2), paper=DIFFUSION_PAPER),
+        "sac": Setting(SacHParams(target_entropy=-actions)),
+    }
+    return every_method(amortized, settings)
 
 
-NAMES = ("Ant", "HalfCheetah", "Hopper", "Humanoid", "Swimmer", "Walker2d")
-EXPERIMENTS = [_experiment(name, name.lower()) for name in NAMES]
+ACTIONS = {"Ant": 8, "HalfCheetah": 6, "Hopper": 3, "Humanoid": 17, "Swimmer": 2, "Walker2d": 6}
+EXPERIMENTS = [
+    experiment
+    for name, actions in ACTIONS.items()
+    for experiment in _experiments(name, name.lower(), actions)
+]

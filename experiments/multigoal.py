@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import envs
-from drac_jax.algorithms import DracHParams
+from drac_jax.algorithms import DracHParams, SacHParams
 from drac_jax.experiment import EvalConfig, Experiment, RunConfig
 from drac_jax.methods import DracOptions
 from drac_jax.train import TrainConfig
 from drac_jax.types import Environment
+from experiments.methods import DIFFUSION_PAPER, Setting, every_method
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,16 @@ FAST = replace(
     train=TrainConfig(env_steps=40_000, num_envs=32, updates_per_iteration=8, epochs=20),
 )
 
-EXPERIMENTS = [
+EXPERIMENTS = every_method(
     Experiment(
         name="multigoal_amortized",
-        summary="2-D point, four goals: DrAC with the amortized actor (minutes on a laptop)",
+        summary="2-D point, four goals (minutes on a laptop)",
         method="amortized",
         make_env=make_env,
         presets={"paper": PAPER, "default": DEFAULT, "fast": FAST},
-    )
-]
+    ),
+    {
+        "diffusion": Setting(DracHParams(beta=0.2), paper=DIFFUSION_PAPER),
+        "sac": Setting(SacHParams(target_entropy=-2.0)),
+    },
+)

@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import envs
-from drac_jax.algorithms import DracHParams
+from drac_jax.algorithms import DracHParams, SacHParams
 from drac_jax.experiment import EvalConfig, Experiment, Perturbed, RunConfig
 from drac_jax.methods import DracOptions
 from drac_jax.train import TrainConfig
 from drac_jax.types import Environment
 from envs import mazes, perturb
+from experiments.methods import DIFFUSION_PAPER, Setting, every_method
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ def make_perturbed(options: PointMazeOptions, most: int, maps: int) -> Perturbed
     return Perturbed(env, walls, lambda i: mazes.build(layouts[i]).scene())
 
 
-def _experiment(layout: Literal["simple", "medium", "hard"], env_steps: int, eval: EvalConfig):
+def _experiments(
+    layout: Literal["simple", "medium", "hard"], env_steps: int, eval: EvalConfig
+) -> list[Experiment]:
     # The paper's loop: one environment, one update per step, eight pairs of samples, beta 0.8.
     paper = RunConfig(
         env=PointMazeOptions(layout),
@@ -74,18 +77,23 @@ def _experiment(layout: Literal["simple", "medium", "hard"], env_steps: int, eva
             epochs=25,
         ),
     )
-    return Experiment(
+    amortized = Experiment(
         name=f"pointmaze_{layout}_amortized",
-        summary=f"point maze, {layout} map, sparse reward: DrAC with the amortized actor",
+        summary=f"point maze, {layout} map, sparse reward",
         method="amortized",
         make_env=make_env,
         presets={"paper": paper, "default": default, "fast": fast},
         make_perturbed=make_perturbed,
     )
+    settings = {
+        "diffusion": Setting(DracHParams(beta=0.8), paper=DIFFUSION_PAPER),
+        "sac": Setting(SacHParams(target_entropy=1.0)),
+    }
+    return every_method(amortized, settings)
 
 
 EXPERIMENTS = [
-    _experiment("simple", 100_000, EvalConfig(episodes=40, final_episodes=80)),
-    _experiment("medium", 200_000, EvalConfig(episodes=40, final_episodes=80)),
-    _experiment("hard", 300_000, EvalConfig(episodes=80, final_episodes=160)),
+    *_experiments("simple", 100_000, EvalConfig(episodes=40, final_episodes=80)),
+    *_experiments("medium", 200_000, EvalConfig(episodes=40, final_episodes=80)),
+    *_experiments("hard", 300_000, EvalConfig(episodes=80, final_episodes=160)),
 ]

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drac_jax.diversity import (
+    ARITHMETIC,
     all_pairs,
     as_beta,
     beta_limits,
@@ -144,3 +145,20 @@ def test_q_samples_are_part_of_the_samples():
     assert all_pairs(6, 3)[:2] == (6, 3)
     assert paired(8)[:2] == (17, 1)
     assert jnp.shape(paired(8).estimate(actions_of(0, 17, 4, 2))) == (4,)
+
+
+def test_arithmetic_mean_is_that_of_the_distances():
+    actions = actions_of(3, 5, 4, 2)
+    far = np.linalg.norm(actions[:, None] - actions[None], axis=-1)
+    ours = all_pairs(5, mean=ARITHMETIC).estimate(actions)
+    np.testing.assert_allclose(ours, far.sum(axis=(0, 1)) / 20.0, rtol=1e-4)
+    ours = paired(2, ARITHMETIC).estimate(actions)
+    np.testing.assert_allclose(ours, (far[1, 3] + far[2, 4]) / 2.0, rtol=1e-4)
+    assert as_beta(target_diversity(0.4, 5, ARITHMETIC), 5, ARITHMETIC) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(("action_size", "largest"), [(1, 1.0), (2, 1.2071)])
+def test_largest_arithmetic_mean_is_that_of_the_corners(action_size, largest):
+    assert check_beta(largest - 1e-3, action_size, ARITHMETIC)
+    with pytest.raises(ValueError, match=r"must be in \(0, 1"):
+        check_beta(largest + 1e-3, action_size, ARITHMETIC)

@@ -1,5 +1,7 @@
 """The amortized actor: one perceptron of the observation and a uniform latent."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -8,10 +10,14 @@ from drac_jax.types import Actor, Params
 
 
 def amortized(
-    action_size: int, latent_size: int = 16, hidden: tuple[int, ...] = (256, 256)
+    action_size: int,
+    latent_size: int = 16,
+    hidden: tuple[int, ...] = (256, 256),
+    law: Callable[[jax.Array, tuple[int, ...]], jax.Array] = jax.random.uniform,
 ) -> Actor:
     """Make the actor a = tanh(MLP(obs, z)), z ~ U[0, 1]^latent_size.
 
+    law: of the latent's coordinates, (key, shape) -> draws, in place of the uniform one.
     Source: DrAmort of arXiv 2511.01374. Raises ValueError for latent_size < 1, with which the
     policy would be deterministic.
     """
@@ -23,7 +29,7 @@ def amortized(
         return network.init(key, jnp.zeros(obs_size), jnp.zeros(latent_size))
 
     def latent(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        return jax.random.uniform(key, (*shape, latent_size))
+        return law(key, (*shape, latent_size))
 
     def apply(params: Params, obs: jax.Array, z: jax.Array) -> jax.Array:
         return jnp.tanh(network.apply(params, obs, z))

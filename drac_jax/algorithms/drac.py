@@ -121,7 +121,8 @@ def update_step(
     (loss, diversity), grads = actor_grad(actions, critic.params, nets, batch.obs, alpha)
     actor = optim.adam(agent.actor, pull_back(grads), hp.actor_lr)
 
-    excess = diversity - target_diversity(hp.beta, batch.action.shape[-1])
+    action_size, mean = batch.action.shape[-1], nets.diversity.mean
+    excess = diversity - target_diversity(hp.beta, action_size, mean)
     alpha_grad = jax.grad(duals.loss)(agent.alpha.params, excess)
     dual = optim.adam(agent.alpha, alpha_grad, hp.alpha_lr)
 
@@ -130,7 +131,7 @@ def update_step(
         "critic/q": q.mean(),
         "actor/loss": loss,
         "actor/diversity": diversity,
-        "actor/beta_reached": as_beta(diversity, batch.action.shape[-1]),
+        "actor/beta_reached": as_beta(diversity, action_size, mean),
         "alpha/value": duals.value(dual.params),
     }
     return DracAgent(actor, critic, target_critic, dual, hp), metrics

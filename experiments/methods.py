@@ -1,0 +1,72 @@
+"""Every method on a domain: the domain's file states the loop, and what differs by method."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from drac_jax.experiment import Experiment, RunConfig
+from drac_jax.methods import METHODS, DiffusionOptions
+from drac_jax.train import TrainConfig
+
+# What belongs to the loop rather than to a method: a preset that changes them does so for all.
+SHARED = ("critic_lr", "gamma", "tau")
+DIFFUSION_PAPER = DiffusionOptions(estimator="paired", num_samples=17)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A method's values on a domain.
+
+    hparams: its floats; those of the loop follow the preset. options: static choices, of the
+    preset `paper` alone where `paper` is given; the method's defaults where None.
+    updates_per_call: critic steps that its algorithm takes at once.
+    """
+
+    hparams: Any
+    options: Any = None
+    paper: Any = None
+    updates_per_call: int = 1
+
+
+def every_method(amortized: Experiment, settings: Mapping[str, Setting]) -> list[Experiment]:
+    """Offer a task of the amortized actor, `<domain>_amortized`, to the other methods as well:
+    the same environment, loop and evaluation."""
+    domain, task = amortized.name.removesuffix("_amortized"), amortized.summary
+    others = [
+        replace(
+            amortized,
+            name=f"{domain}_{method}",
+            method=method,
+            presets={
+                name: _config(config, method, setting, name == "paper")
+                for name, config in amortized.presets.items()
+            },
+        )
+        for method, setting in settings.items()
+    ]
+    return [
+        replace(experiment, summary=f"{task}: {METHODS[experiment.method].summary}")
+        for experiment in (amortized, *others)
+    ]
+
+
+def _config(config: RunConfig, method: str, setting: Setting, is_paper: bool) -> RunConfig:
+    options = setting.options or METHODS[method].options
+    loop = {name: getattr(config.hparams, name) for name in SHARED}
+    return replace(
+        config,
+        algorithm=(setting.paper or options) if is_paper else options,
+        hparams=setting.hparams.replace(**loop),
+        train=_whole_calls(config.train, setting.updates_per_call),
+    )
+
+
+def _whole_calls(train: TrainConfig, updates: int) -> TrainConfig:
+    """Let an iteration last as many env steps as one call's updates need, at the same ratio."""
+    if train.updates_per_iteration % updates == 0:
+        return train
+    return replace(
+        train,
+        steps_per_iteration=updates * train.steps_per_iteration,
+        updates_per_iteration=updates * train.updates_per_iteration,
+    )
