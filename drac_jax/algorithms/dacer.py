@@ -99,16 +99,10 @@ def make_dacer(
     squash: keeps the noisy action in the box, `clip` or, in the paper's mazes, `jnp.tanh`;
     mixture_components: 3, in mazes 4 or 8; entropy_samples: actions of each state that they are
     fitted to; entropy_period: updates between two alpha steps, in mazes 300. An alpha step samples
-    B * entropy_samples actions: 142 GFLOP at the paper's sizes and A = 8, as much as 65 updates.
-    Raises ValueError for static options that make no sense.
+    B * entropy_samples actions: 142 GFLOP at the paper's sizes and A = 8, as much as 62 updates.
+    Raises ValueError as `check` does.
     """
-    if not 1 <= mixture_components <= entropy_samples:
-        raise ValueError(
-            f"mixture_components={mixture_components} must be in 1..entropy_samples="
-            f"{entropy_samples}; the paper fits 3 to 200"
-        )
-    if entropy_period < 1:
-        raise ValueError(f"entropy_period={entropy_period} must be at least 1; the paper has 10000")
+    check(mixture_components, entropy_samples, entropy_period)
     nets = DacerNetworks(actor, distributional.distributional_twin(critic_hidden), squash)
 
     def act(agent: DacerAgent, obs: jax.Array, key: jax.Array) -> jax.Array:
@@ -135,6 +129,17 @@ def make_dacer(
         slow_update=slow_update,
         slow_period=entropy_period,
     )
+
+
+def check(mixture_components: int, entropy_samples: int, entropy_period: int) -> None:
+    """Raise ValueError, naming field, value and fix, for options that cannot work."""
+    if not 1 <= mixture_components <= entropy_samples:
+        raise ValueError(
+            f"mixture_components={mixture_components} must be in 1..entropy_samples="
+            f"{entropy_samples}; the paper fits 3 to 200"
+        )
+    if entropy_period < 1:
+        raise ValueError(f"entropy_period={entropy_period} must be at least 1; the paper has 10000")
 
 
 def init_agent(
