@@ -58,7 +58,7 @@ def _experiments(layout: Literal["simple", "medium", "hard"], eval: EvalConfig) 
     fast = replace(
         default,
         env=AntMazeOptions(layout, fidelity="fast"),
-        hparams=DracHParams(beta=0.7, gamma=0.98, critic_lr=1e-3, tau=0.02),
+        hparams=DracHParams(beta=0.72, gamma=0.98, critic_lr=1e-3, tau=0.02),
         train=TrainConfig(
             env_steps=8_000_000,
             num_envs=256,

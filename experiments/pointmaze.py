@@ -68,7 +68,7 @@ def _experiments(
     # with gamma 0.98 a step in vain costs 2 % of it: more than the critics err between goals.
     fast = replace(
         default,
-        hparams=DracHParams(beta=0.7, gamma=0.98, critic_lr=1e-3, tau=0.02),
+        hparams=DracHParams(beta=0.72, gamma=0.98, critic_lr=1e-3, tau=0.02),
         train=TrainConfig(
             env_steps=10 * env_steps,
             num_envs=256,

@@ -2,7 +2,7 @@
 
 import sys
 
-SUITES = ("update", "envs")
+SUITES = ("update", "methods", "envs")
 
 
 def main(words: list[str]) -> int:
@@ -10,6 +10,8 @@ def main(words: list[str]) -> int:
     suite, *rest = words or [""]
     if suite == "update":
         from experiments.throughput.update import main as run
+    elif suite == "methods":
+        from experiments.throughput.methods import main as run
     elif suite == "envs":
         from experiments.throughput.environments import main as run
     else:

@@ -80,7 +80,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "local")
     args = parser.parse_args(words)
     if args.one_core or args.torch_python:
-        _pin_to_one_core()
+        pin_to_one_core()
     timings = timing.side_by_side(
         [contender("paired, 17 samples (paper)", paired()), contender("all_pairs, 6", all_pairs())],
         args.repeats,
@@ -115,7 +115,7 @@ def _torch_rounds(python: str, repeats: int) -> list[timing.Timing]:
     ]
 
 
-def _pin_to_one_core() -> None:
+def pin_to_one_core() -> None:
     """Leave this process, its threads to come and its children one core."""
     if not hasattr(os, "sched_setaffinity"):
         sys.exit("error: pinning to one core needs Linux; leave --one-core out")
