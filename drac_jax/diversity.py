@@ -102,7 +102,7 @@ def target_diversity(
     beta: jax.Array | float, action_size: int, mean: Mean = GEOMETRIC
 ) -> jax.Array:
     """Compute the target of D: log(beta sqrt(A)) for the geometric mean."""
-    return mean.transform(beta * math.sqrt(action_size))
+    return mean.transform(jnp.asarray(beta * math.sqrt(action_size)))
 
 
 def as_beta(diversity: jax.Array, action_size: int, mean: Mean = GEOMETRIC) -> jax.Array:

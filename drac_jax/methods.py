@@ -5,13 +5,23 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from drac_jax.actors import amortized, diffusion, gaussian
-from drac_jax.algorithms import DracHParams, SacHParams, make_drac, make_sac
+from drac_jax.algorithms import (
+    DacerHParams,
+    DracHParams,
+    SacHParams,
+    make_dacer,
+    make_drac,
+    make_sac,
+)
+from drac_jax.algorithms.dacer import clip
 from drac_jax.diversity import ARITHMETIC, GEOMETRIC, Diversity, all_pairs, check_beta, paired
 from drac_jax.types import Algorithm, EnvSpec
 
 MEANS = {"geometric": GEOMETRIC, "arithmetic": ARITHMETIC}
+SQUASHES = {"clip": clip, "tanh": jnp.tanh}
 LAWS = {"uniform": jax.random.uniform, "normal": jax.random.normal}
 
 
@@ -58,6 +68,20 @@ class SacOptions:
     hidden: tuple[int, ...] = (256, 256)
 
 
+@dataclass(frozen=True)
+class DacerOptions:
+    """squash: of the noisy action into the box; steps: of the diffusion actor's chain;
+    mixture_components, entropy_samples: of a state's entropy estimate; entropy_period: updates
+    between two of them; hidden: layer sizes of actor and critics."""
+
+    squash: Literal["clip", "tanh"] = "clip"
+    steps: int = 20
+    mixture_components: int = 3
+    entropy_samples: int = 200
+    entropy_period: int = 10_000
+    hidden: tuple[int, ...] = (256, 256)
+
+
 class Method(NamedTuple):
     """A method: its default options and hyperparameters, how to make it, and how to check it.
 
@@ -88,6 +112,18 @@ def make_diffusion(spec: EnvSpec, options: DiffusionOptions) -> Algorithm:
 def make_gaussian(spec: EnvSpec, options: SacOptions) -> Algorithm:
     """Make SAC."""
     return make_sac(gaussian(spec.action_size, options.hidden), options.hidden)
+
+
+def make_noisy_diffusion(spec: EnvSpec, options: DacerOptions) -> Algorithm:
+    """Make DACER."""
+    return make_dacer(
+        diffusion(spec.action_size, options.steps, options.hidden),
+        SQUASHES[options.squash],
+        options.mixture_components,
+        options.entropy_samples,
+        options.entropy_period,
+        options.hidden,
+    )
 
 
 def make_diversity(options: DracOptions | DiffusionOptions) -> Diversity:
@@ -140,4 +176,5 @@ METHODS: dict[str, Method] = {
         check_drac,
     ),
     "sac": Method("SAC", SacOptions(), SacHParams(), make_gaussian, check_hparams),
+    "dacer": Method("DACER", DacerOptions(), DacerHParams(), make_noisy_diffusion, check_hparams),
 }

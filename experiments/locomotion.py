@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import envs
-from drac_jax.algorithms import DracHParams, SacHParams
+from drac_jax.algorithms import DacerHParams, DracHParams, SacHParams
 from drac_jax.experiment import EvalConfig, Experiment, RunConfig
 from drac_jax.methods import DracOptions
 from drac_jax.train import TrainConfig
@@ -51,6 +51,13 @@ def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
     settings = {
         "diffusion": Setting(DracHParams(beta=0.2), paper=DIFFUSION_PAPER),
         "sac": Setting(SacHParams(target_entropy=-actions)),
+        "dacer": Setting(
+            DacerHParams(
+                target_entropy=-0.9 * actions,
+                noise_scale=0.15 if name in ("Humanoid", "HalfCheetah") else 0.1,
+            ),
+            updates_per_call=2,
+        ),
     }
     return every_method(amortized, settings)
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from drac_jax.algorithms import DacerHParams, DracHParams, SacHParams
 from drac_jax.experiment import Experiment, RunConfig
-from drac_jax.methods import METHODS, DiffusionOptions
+from drac_jax.methods import METHODS, DacerOptions, DiffusionOptions
 from drac_jax.train import TrainConfig
 
 # What belongs to the loop rather than to a method: a preset that changes them does so for all.
@@ -48,6 +49,23 @@ def every_method(amortized: Experiment, settings: Mapping[str, Setting]) -> list
         replace(experiment, summary=f"{task}: {METHODS[experiment.method].summary}")
         for experiment in (amortized, *others)
     ]
+
+
+def maze_settings(layout: str) -> dict[str, Setting]:
+    """State the paper's values of the two mazes, point and ant."""
+    return {
+        "diffusion": Setting(DracHParams(beta=0.8), paper=DIFFUSION_PAPER),
+        "sac": Setting(SacHParams(target_entropy=1.0)),
+        "dacer": Setting(
+            DacerHParams(target_entropy=1.0),
+            DacerOptions(
+                squash="tanh",
+                mixture_components=8 if layout == "hard" else 4,
+                entropy_period=300,
+            ),
+            updates_per_call=2,
+        ),
+    }
 
 
 def _config(config: RunConfig, method: str, setting: Setting, is_paper: bool) -> RunConfig:

@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import envs
-from drac_jax.algorithms import DracHParams, SacHParams
+from drac_jax.algorithms import DracHParams
 from drac_jax.experiment import EvalConfig, Experiment, Perturbed, RunConfig
 from drac_jax.methods import DracOptions
 from drac_jax.train import TrainConfig
 from drac_jax.types import Environment
 from envs import mazes, perturb
-from experiments.methods import DIFFUSION_PAPER, Setting, every_method
+from experiments.methods import every_method, maze_settings
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,7 @@ def _experiments(
         presets={"paper": paper, "default": default, "fast": fast},
         make_perturbed=make_perturbed,
     )
-    settings = {
-        "diffusion": Setting(DracHParams(beta=0.8), paper=DIFFUSION_PAPER),
-        "sac": Setting(SacHParams(target_entropy=1.0)),
-    }
-    return every_method(amortized, settings)
+    return every_method(amortized, maze_settings(layout))
 
 
 EXPERIMENTS = [

@@ -28,6 +28,14 @@ class Schedule(NamedTuple):
     deviation: np.ndarray
 
 
+class Networks(NamedTuple):
+    """The noise prediction: the embedding of t, and a perceptron in two parts."""
+
+    time: MLP
+    first: PartsDense
+    rest: MLP
+
+
 def diffusion(
     action_size: int, steps: int = 20, hidden: tuple[int, ...] = (256, 256), remat: bool = False
 ) -> Actor:
@@ -44,44 +52,60 @@ def diffusion(
     """
     if steps < 1:
         raise ValueError(f"steps={steps} must be at least 1; the paper uses 20")
-    coefficients = schedule(steps)
-    time_network = MLP((2 * EMBEDDING_SIZE, EMBEDDING_SIZE))
-    first, rest = PartsDense(hidden[0]), MLP((*hidden[1:], action_size))
-    times = timestep_embedding(np.arange(steps), EMBEDDING_SIZE)
+    networks = Networks(
+        MLP((2 * EMBEDDING_SIZE, EMBEDDING_SIZE)),
+        PartsDense(hidden[0]),
+        MLP((*hidden[1:], action_size)),
+    )
 
     def init(key: jax.Array, obs_size: int) -> Params:
         time_key, first_key, rest_key = jax.random.split(key, 3)
         inputs = (jnp.zeros(obs_size), jnp.zeros(action_size), jnp.zeros(EMBEDDING_SIZE))
         return {
-            "time": time_network.init(time_key, inputs[-1]),
-            "first": first.init(first_key, *inputs),
-            "rest": rest.init(rest_key, jnp.zeros(hidden[0])),
+            "time": networks.time.init(time_key, inputs[-1]),
+            "first": networks.first.init(first_key, *inputs),
+            "rest": networks.rest.init(rest_key, jnp.zeros(hidden[0])),
         }
 
     def latent(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return jax.random.normal(key, (*shape, steps, action_size))
 
     def apply(params: Params, obs: jax.Array, z: jax.Array) -> jax.Array:
-        # What the first layer makes of the observation and of the time is the same in all steps.
-        kernel, bias = (params["first"]["params"][name] for name in ("kernel", "bias"))
-        rows = jnp.split(kernel, [obs.shape[-1], obs.shape[-1] + action_size])
-        of_obs = matmul(obs, rows[0]) + bias
-        of_time = time_network.apply(params["time"], times) @ rows[2]
-
-        def denoise(x: jax.Array, at: tuple) -> tuple[jax.Array, None]:
-            c, of_t, noise = at
-            eps = rest.apply(params["rest"], nn.relu(of_obs + of_t + matmul(x, rows[1])))
-            clean = jnp.clip(c.x_scale * x - c.noise_scale * eps, -1.0, 1.0)
-            return c.clean_weight * clean + c.kept_weight * x + c.deviation * noise, None
-
-        noise = jnp.moveaxis(z, -2, 0)
-        lead = jnp.broadcast_shapes(noise.shape[1:-1], obs.shape[:-1])
-        start = jnp.broadcast_to(noise[0], (*lead, action_size))
-        steps_at = (jax.tree.map(lambda x: jnp.asarray(x, z.dtype), coefficients), of_time, noise)
-        body = jax.checkpoint(denoise) if remat else denoise
-        return jax.lax.scan(body, start, steps_at, reverse=True)[0]
+        return chain(networks, params, obs, z, remat)
 
     return Actor(action_size, init, latent, apply)
+
+
+def chain(
+    networks: Networks, params: Params, obs: jax.Array, z: jax.Array, remat: bool
+) -> jax.Array:
+    """Denoise z[..., 0, :] to an action, in as many steps as z has."""
+    steps, action_size = z.shape[-2:]
+    # What the first layer makes of the observation and of the time is the same in all steps.
+    kernel, bias = (params["first"]["params"][name] for name in ("kernel", "bias"))
+    of_obs, of_x, of_time = jnp.split(kernel, [obs.shape[-1], obs.shape[-1] + action_size])
+    obs_part = matmul(obs, of_obs) + bias
+    times = timestep_embedding(np.arange(steps), EMBEDDING_SIZE)
+    time_part = networks.time.apply(params["time"], jnp.asarray(times, z.dtype)) @ of_time
+
+    def denoise(x: jax.Array, at: tuple) -> tuple[jax.Array, None]:
+        coefficients, part, noise = at
+        hidden = nn.relu(obs_part + part + matmul(x, of_x))
+        eps = networks.rest.apply(params["rest"], hidden)
+        return posterior(coefficients, x, eps, noise), None
+
+    lead = jnp.broadcast_shapes(z.shape[:-2], obs.shape[:-1])
+    start = jnp.broadcast_to(z[..., 0, :], (*lead, action_size))
+    coefficients = jax.tree.map(lambda table: jnp.asarray(table, z.dtype), schedule(steps))
+    body = jax.checkpoint(denoise) if remat else denoise
+    noise = jnp.moveaxis(z, -2, 0)
+    return jax.lax.scan(body, start, (coefficients, time_part, noise), reverse=True)[0]
+
+
+def posterior(c: Schedule, x: jax.Array, eps: jax.Array, noise: jax.Array) -> jax.Array:
+    """Draw the next state of x, given what its noise is taken to be. c: of one step."""
+    clean = jnp.clip(c.x_scale * x - c.noise_scale * eps, -1.0, 1.0)
+    return c.clean_weight * clean + c.kept_weight * x + c.deviation * noise
 
 
 def schedule(steps: int) -> Schedule:
