@@ -2,6 +2,8 @@
 
 EXP     ?=
 BENCH   ?= update
+ALGOS   ?=
+SEEDS   ?=
 ARGS    ?=
 EXTRAS  ?= dev
 WORKERS ?= 2
@@ -15,7 +17,7 @@ IS_NEW := import sys; sys.exit(sys.version_info < (3, 12))
 CACHES := __pycache__ .pytest_cache .mypy_cache .ruff_cache .hypothesis .ipynb_checkpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run evaluate render robustness sweep bench test test-fast test-slow check clean
+.PHONY: help setup run evaluate render robustness sweep compare bench test test-fast test-slow check clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +42,9 @@ robustness: $(STAMP) ## play a saved run on maps with random walls added: ARGS="
 
 sweep: $(STAMP) ## train seeds x a grid at once: EXP=<name> ARGS="--grid.beta 0.5 0.7 --seeds 4"
 	$(PY) -m experiments sweep $(EXP) $(ARGS)
+
+compare: $(STAMP) ## train methods side by side: EXP=multigoal ALGOS="amortized sac" SEEDS=5 ARGS="..."
+	$(PY) -m experiments compare $(EXP) $(if $(ALGOS),--algos $(ALGOS)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 bench: $(STAMP) ## measure throughput: BENCH=update ARGS="..."
 	$(PY) -m experiments.throughput $(BENCH) $(ARGS)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from drac_jax import metrics, plots, report
 from drac_jax.evaluate import Episodes, make_evaluate
@@ -58,6 +59,18 @@ def final_evaluation(
             result["eval/removal_sr5_reference"] = metrics.removal_sr5_reference(reached, goals)
             result["eval/obstacle_sr5"] = metrics.obstacle_sr5(blocked[i].reshape(groups))
     return results, episodes
+
+
+def save_episodes(job: Job, folder: Path, episodes: Episodes) -> None:
+    """Keep what the map shows of the headline episodes: `paths` [members, N, T + 1, 2], `goals`
+    and `returns` [members, N]. Nothing where the task has no map."""
+    if job.env.spec.scene is not None:
+        np.savez_compressed(
+            folder / report.EPISODES,
+            paths=np.asarray(episodes.paths[..., :2], np.float32),
+            goals=np.asarray(episodes.goals),
+            returns=np.asarray(episodes.returns),
+        )
 
 
 def draw(job: Job, folder: Path, episodes: Episodes, results: Sequence[Result]) -> None:

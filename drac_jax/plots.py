@@ -1,6 +1,6 @@
 """Pictures of a run: learning curves, trajectories on the map, sweeps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -48,7 +48,7 @@ def curves(
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     values = sorted({r[x] for r in records})
     for axis, name in zip(axes.flat, shown, strict=False):
-        table = _by_member(records, name, x, values)
+        table = by_member(records, name, x, values)
         axis.plot(values, table.T, color=COLOURS[0], alpha=0.35, lw=0.8)
         axis.plot(values, np.nanmedian(table, axis=0), color=COLOURS[0], lw=2)
         if name in ceiling:
@@ -60,10 +60,10 @@ def curves(
         axis.set_axis_off()
     dashed = ", dashed: the most that can be seen" if ceiling else ""
     figure.suptitle(f"{title} (thin: {len(table)} member(s), thick: median{dashed})", fontsize=11)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _by_member(records: Sequence[Mapping], name: str, x: str, values: Sequence[int]) -> np.ndarray:
+def by_member(records: Sequence[Mapping], name: str, x: str, values: Sequence[int]) -> np.ndarray:
     """Arrange a measure as [members, values of x]; NaN where there is none."""
     labels = list(dict.fromkeys(r["member"] for r in records))
     table = np.full((len(labels), len(values)), np.nan)
@@ -75,20 +75,24 @@ def _by_member(records: Sequence[Mapping], name: str, x: str, values: Sequence[i
 
 
 def trajectories(
-    scenes: Sequence[Scene], paths: ArrayLike, goals: ArrayLike, titles: Sequence[str], path: Path
+    scenes: Sequence[Scene],
+    paths: Iterable[ArrayLike],
+    goals: Iterable[ArrayLike],
+    titles: Sequence[str],
+    path: Path,
 ) -> None:
     """Draw sampled episodes on their maps, coloured by the goal they reached, a panel per map.
 
-    scenes: [panels], with the same bounds; paths: [panels, N, T + 1, O], whose first two numbers
-    are the position; goals: [panels, N].
+    scenes: [panels], with the same bounds; paths: panels of [N, T + 1, O], whose first two numbers
+    are the position; goals: panels of [N]. N and T may differ between panels.
     """
-    paths, goals = np.asarray(paths), np.asarray(goals)
-    count = min(len(paths), MAX_PANELS)
-    columns = min(count, 4)
-    rows = -(-count // columns)
+    count = min(len(scenes), MAX_PANELS)
+    rows = -(-count // 4)
+    columns = -(-count // rows)
     x_min, x_max, y_min, y_max = scenes[0].bounds
     width = 4.6 if count == 1 else 3.2
-    height = width * (y_max - y_min) / (x_max - x_min) + 0.4
+    lines = 1 + max(title.count("\n") for title in titles)
+    height = width * (y_max - y_min) / (x_max - x_min) + 0.2 + 0.2 * lines
     figure, axes = plt.subplots(
         rows, columns, figsize=(width * columns, height * rows), squeeze=False, layout="constrained"
     )
@@ -97,9 +101,9 @@ def trajectories(
     panels = zip(axes.flat, scenes, paths, goals, titles, strict=False)
     for axis, scene, ways, reached, title in panels:
         draw_scene(axis, scene)
-        _draw_paths(axis, ways[..., :2], reached)
+        _draw_paths(axis, np.asarray(ways)[..., :2], np.asarray(reached))
         axis.set_title(title, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_scene(axis: Axes, scene: Scene) -> None:
@@ -150,9 +154,10 @@ def sweep(records: Sequence[Mapping[str, Any]], name: str, num_goals: int, path:
         axis.set(xlabel=name, title=CURVES[measure])
         axis.grid(alpha=0.25)
     figure.suptitle(f"dots: seeds; line: median of {len(groups[0])}", fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Write a figure, and forget it."""
     figure.savefig(path, dpi=130)
     plt.close(figure)

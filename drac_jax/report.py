@@ -15,11 +15,12 @@ import jax
 from rich.console import Console
 from rich.status import Status
 
-CONFIG, METRICS, SUMMARY, CHECKPOINTS = (
+CONFIG, METRICS, SUMMARY, CHECKPOINTS, EPISODES = (
     "config.json",
     "metrics.jsonl",
     "summary.json",
     "checkpoints",
+    "episodes.npz",
 )
 PACKAGES = (
     "drac_jax",

@@ -44,6 +44,7 @@ class Run:
         self.train_keys, self.eval_keys = sweep.keys(job.members)
         self.train_seconds = 0.0
         self.first = 0
+        self.stop_asked = False  # in the last epoch, which is no reason not to finish the run
 
     def start(self) -> dict[str, Any]:
         """Train from the beginning. -> the summary."""
@@ -85,6 +86,7 @@ class Run:
                 state = self._epoch(programs, state, epoch, save=stop_asked)
                 if stop_asked() and epoch < epochs:
                     raise Interrupted(f"stopped after epoch {epoch} of {epochs}, all saved")
+            self.stop_asked = stop_asked()
         return self._finish(programs, state)
 
     def _epoch(
@@ -183,6 +185,7 @@ class Run:
             "timings": self._timings(programs.compile_seconds),
             **report.environment_facts(),
         }
+        final.save_episodes(self.job, self.folder, episodes)
         report.write_json(self.folder / report.SUMMARY, summary)
         final.draw(self.job, self.folder, episodes, results)
         return summary

@@ -7,6 +7,9 @@ python -m experiments sweep [NAME] --grid.beta 0.2 0.5 0.8 [as for run]
 python -m experiments evaluate FOLDER [--eval.final-episodes 500] [--env.layout medium ...]
 python -m experiments render FOLDER [--episodes 4] [--member 0] [--seed 0] [--env.layout medium ...]
 python -m experiments robustness FOLDER [--episodes 5 --maps 30 --walls 10]
+python -m experiments compare DOMAIN [--algos amortized sac ...] [--preset paper|default|fast]
+                      [--dry-run] [--runs-dir DIR] [--resume FOLDER]
+                      [--seeds 5 --train.env-steps 20000 ...] [--sac.hparams.tau 0.01 ...]
 
 Every value of a run can be set: python -m experiments run NAME --help lists them.
 """
@@ -36,6 +39,16 @@ def _run_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _compare_parser() -> argparse.ArgumentParser:
+    parser = _Parser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--algos", nargs="+")
+    parser.add_argument("--preset")
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    return parser
+
+
 def _render_parser() -> argparse.ArgumentParser:
     parser = _Parser(allow_abbrev=False, add_help=False)
     parser.add_argument("--episodes", type=int, default=4)
@@ -44,14 +57,16 @@ def _render_parser() -> argparse.ArgumentParser:
     return parser
 
 
+PARSERS = {"render": _render_parser, "compare": _compare_parser}
+
+
 def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Split words into a command, its name or folder, its options, and the run's values."""
     if not words or words[0] in ("-h", "--help", "help"):
         return argparse.Namespace(command="help"), []
     command, *words = words
     name = words.pop(0) if words and not words[0].startswith("-") else None
-    parser = _render_parser() if command == "render" else _run_parser()
-    args, rest = parser.parse_known_args(words)
+    args, rest = PARSERS.get(command, _run_parser)().parse_known_args(words)
     args.command, args.name = command, name
     return args, rest
 

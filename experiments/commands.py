@@ -21,6 +21,7 @@ from drac_jax.robustness import MEASURES, RobustnessConfig
 from drac_jax.runner import Interrupted, Run
 from drac_jax.types import Environment
 from experiments import EXPERIMENTS, find
+from experiments.compare import compare
 from experiments.options import parse, parse_as
 
 BARE_RUN = "multigoal_amortized"
@@ -235,6 +236,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "render": render,
     "robustness": robustness,
+    "compare": compare,
 }
 
 

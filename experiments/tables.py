@@ -1,6 +1,9 @@
 """The README's tables, from the records in experiments/results.
 
 python -m experiments.tables
+
+A folder of a comparison holds its compare.json, and the summary.json of each method as
+<method>.json.
 """
 
 from pathlib import Path
@@ -8,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from drac_jax import report
+from drac_jax import compare_table, report
+from drac_jax.compare import COMPARISON
 
 RESULTS = Path(__file__).parent / "results"
 MEASURES = {
@@ -57,13 +61,26 @@ def seed_table(seeds: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def comparison_table(folder: Path) -> str:
+    """Put the methods of a comparison side by side, those that have a summary."""
+    paths = [folder / f"{name}.json" for name in report.read_json(folder / COMPARISON)["algos"]]
+    methods = {path.stem: report.read_json(path)["seeds"] for path in paths if path.exists()}
+    return compare_table.markdown(compare_table.table(methods))
+
+
+def table_of(folder: Path) -> str:
+    """Choose the table that a folder's records are for."""
+    if (folder / COMPARISON).exists():
+        return comparison_table(folder)
+    seeds = read_seeds(folder)
+    swept = [name for name in seeds[0] if "/" not in name and name != "seed"]
+    return sweep_table(seeds, swept[0]) if swept else seed_table(seeds)
+
+
 def main() -> None:
     """Print the tables."""
     for folder in sorted(path for path in RESULTS.iterdir() if path.is_dir()):
-        seeds = read_seeds(folder)
-        swept = [name for name in seeds[0] if "/" not in name and name != "seed"]
-        table = sweep_table(seeds, swept[0]) if swept else seed_table(seeds)
-        print(f"\n{folder.name}\n\n{table}")
+        print(f"\n{folder.name}\n\n{table_of(folder)}")
 
 
 if __name__ == "__main__":

@@ -110,7 +110,8 @@ def test_help_names_the_commands(capsys, words):
     assert main(words) == 0
     said = capsys.readouterr().out
     assert all(
-        word in said for word in ("list", "run", "sweep", "evaluate", "robustness", "--resume")
+        word in said
+        for word in ("list", "run", "sweep", "evaluate", "robustness", "compare", "--resume")
     )
 
 

@@ -154,7 +154,8 @@ def damage(checkpoint: Path) -> None:
 
 def test_run_leaves_its_files(finished):
     folder, said = finished
-    for name in ("config.json", "metrics.jsonl", "summary.json", "curves.png", "trajectories.png"):
+    names = ["config.json", "metrics.jsonl", "summary.json", "episodes.npz"]
+    for name in (*names, "curves.png", "trajectories.png"):
         assert (folder / name).stat().st_size > 0
         assert name in said or not name.endswith(".png")
     assert saved_epochs(folder) == [EPOCHS - 1, EPOCHS]

@@ -1,0 +1,105 @@
+"""Methods side by side: trained one after the other, then put in one table and one picture."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from drac_jax import compare_plots, compare_table, plots, report
+from drac_jax import job as jobs
+from drac_jax.checkpoint import KEEP
+from drac_jax.job import Job
+from drac_jax.report import Reporter
+from drac_jax.runner import Interrupted, Run
+from drac_jax.types import Scene
+
+COMPARISON, TABLE = "compare.json", "compare.md"
+
+
+class Result(NamedTuple):
+    """What a method's finished run left.
+
+    seeds: final evaluations; records: of every epoch and member; episodes: arrays `paths`
+    [members, N, T + 1, 2], `goals` and `returns` [members, N], where the task has a map.
+    """
+
+    seeds: list[dict[str, Any]]
+    records: list[dict[str, Any]]
+    episodes: Mapping[str, np.ndarray] | None
+
+
+def is_finished(place: Path) -> bool:
+    """Say whether a method's run folder holds a finished run."""
+    return (place / report.SUMMARY).exists()
+
+
+def train(methods: Mapping[str, Job], folder: Path, reporter: Reporter) -> dict[str, str]:
+    """Train methods one after the other, each in folder/<method>/; one that was begun goes on.
+
+    -> the methods that broke down, and why; the others are trained nevertheless. Raises
+    Interrupted when the user asks to stop, ValueError where the checkpoints do not fit.
+    """
+    needed = sum((KEEP + 1) * jobs.state_bytes(job) for job in methods.values())
+    report.check_writable(folder, needed)
+    broken: dict[str, str] = {}
+    for number, (name, job) in enumerate(methods.items(), start=1):
+        place = folder / name
+        place.mkdir(exist_ok=True)
+        reporter.say(f"{number} of {len(methods)}: {job.experiment.name} [{job.preset}] -> {place}")
+        session = Run(job, place, reporter)
+        try:
+            timings = _begin_or_go_on(session)["timings"]
+            time, speed = report.duration(timings["train_s"]), timings["env_steps_per_s"]
+            reporter.say(f"{name}: trained in {time} ({speed:,.0f} env steps/s)")
+        except ValueError as error:
+            broken[name] = str(error)
+            reporter.say(f"{name} broke down: {error}")
+        if session.stop_asked and number < len(methods):
+            raise Interrupted(f"stopped after {name}, all saved")
+    return broken
+
+
+def _begin_or_go_on(session: Run) -> dict[str, Any]:
+    if session.checkpoints.epochs():
+        return session.resume()
+    # A run that was stopped before its first checkpoint may have left records.
+    report.drop_records_after(session.folder / report.METRICS, 0)
+    return session.start()
+
+
+def read(folder: Path, names: Sequence[str]) -> dict[str, Result]:
+    """Read what the finished methods of a comparison left, in the order of `names`."""
+    return {name: _result(folder / name) for name in names if is_finished(folder / name)}
+
+
+def _result(place: Path) -> Result:
+    episodes = place / report.EPISODES
+    return Result(
+        seeds=report.read_json(place / report.SUMMARY)["seeds"],
+        records=report.read_records(place / report.METRICS),
+        episodes=dict(np.load(episodes)) if episodes.exists() else None,
+    )
+
+
+def write_table(results: Mapping[str, Result], title: str, command: str, folder: Path) -> None:
+    """Write compare.md: the table, and the command that it comes from."""
+    rows = compare_table.table({name: result.seeds for name, result in results.items()})
+    parts = [f"# {title}", f"`{command}`", compare_table.markdown(rows), compare_table.CAPTION]
+    (folder / TABLE).write_text("\n\n".join(parts) + "\n")
+
+
+def draw(results: Mapping[str, Result], title: str, scene: Scene | None, folder: Path) -> None:
+    """Draw the learning curves and, where there is a map, episodes of each method's median seed."""
+    records = {name: result.records for name, result in results.items()}
+    compare_plots.curves(records, title, folder / "curves.png")
+    kept = {name: r for name, r in results.items() if r.episodes is not None}
+    if scene is None or not kept:
+        return
+    paths, goals, titles = [], [], []
+    for name, (seeds, _, episodes) in kept.items():
+        member = compare_plots.median_member(seeds)
+        paths.append(episodes["paths"][member])  # type: ignore[index]
+        goals.append(episodes["goals"][member])  # type: ignore[index]
+        titles.append(compare_plots.panel_title(name, seeds[member]))
+    plots.trajectories([scene] * len(kept), paths, goals, titles, folder / "trajectories.png")

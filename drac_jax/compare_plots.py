@@ -1,0 +1,76 @@
+"""Pictures of a comparison: the learning curves of its methods, and their episodes on the map."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from drac_jax import plots, statistics
+
+PANELS = {
+    "eval/return": None,
+    "eval/reachable_modes": None,
+    "eval/multi_goal_score": (-0.03, 1.03),
+    "eval/arrival_rate": (-0.03, 1.03),
+}
+Records = Sequence[Mapping[str, Any]]
+
+
+def curves(methods: Mapping[str, Records], title: str, path: Path) -> None:
+    """Draw one panel per measure over env steps, a colour per method: a line for the
+    interquartile mean of its seeds, a band for its interval. methods: name -> records."""
+    known = {name for records in methods.values() for r in records for name in r}
+    shown = [name for name in PANELS if name in known]
+    size = (max(3.6 * len(shown), 5.4), 3.6)
+    figure, axes = plots.plt.subplots(
+        1, len(shown), figsize=size, squeeze=False, layout="constrained"
+    )
+    for axis, name in zip(axes.flat, shown, strict=True):
+        for index, records in enumerate(methods.values()):
+            _draw_method(axis, records, name, plots.COLOURS[index % len(plots.COLOURS)])
+        axis.set_title(plots.CURVES[name], fontsize=10)
+        axis.set_xlabel("env steps", fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.25)
+        axis.set_ylim(PANELS[name])
+    handles = axes.flat[0].get_lines()
+    labels = [f"{method} ({_count(records)})" for method, records in methods.items()]
+    columns = 6 if len(shown) > 1 else 3
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+    )
+    figure.suptitle(
+        f"{title}\nline: interquartile mean over seeds, band: its 95 % bootstrap interval",
+        fontsize=10,
+    )
+    plots.save(figure, path)
+
+
+def _draw_method(axis: Axes, records: Records, name: str, colour: str) -> None:
+    steps = sorted({r["env_steps"] for r in records})
+    values = plots.by_member(records, name, "env_steps", steps)
+    axis.plot(steps, statistics.iqm(values), color=colour, lw=1.8)
+    if (band := statistics.interval(values, statistics.iqm)) is not None:
+        axis.fill_between(steps, *band, color=colour, alpha=0.18, lw=0)
+
+
+def _count(records: Records) -> str:
+    count = len({r["member"] for r in records})
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def median_member(seeds: Records) -> int:
+    """Choose the member with the median multi-goal score, the lower of two; arrivals and return
+    tell equals apart. seeds: final evaluations."""
+    order = ("eval/multi_goal_score", "eval/arrival_rate", "eval/return")
+    ranks = np.lexsort([[seed[name] for seed in seeds] for name in reversed(order)])
+    return int(ranks[(len(seeds) - 1) // 2])
+
+
+def panel_title(method: str, seed: Mapping[str, Any]) -> str:
+    """Say what a panel shows, in two lines."""
+    arrive = 100 * seed["eval/arrival_rate"]
+    goals = seed["eval/reachable_modes"]
+    return f"{method}, seed {seed['seed']}\n{goals} goals, {arrive:.0f} % arrive"

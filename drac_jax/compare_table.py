@@ -1,0 +1,62 @@
+"""The table of a comparison: a row per method, from the final evaluations of its seeds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from drac_jax import statistics
+
+Seeds = Sequence[Mapping[str, Any]]
+GOALS = "eval/reachable_modes"
+MEASURES = {
+    "eval/return": "return",
+    "eval/multi_goal_score": "score",
+    "eval/arrival_rate": "arrive",
+    "eval/removal_sr5": "removal SR5",
+    "eval/obstacle_sr5": "obstacle SR5",
+}
+CAPTION = (
+    "In a cell: the mean over the seeds and, below it, their interquartile mean, with 95 % "
+    "bootstrap intervals; one value where all seeds agree."
+)
+
+
+def table(methods: Mapping[str, Seeds]) -> list[list[str]]:
+    """Make the rows of the table, the heading first; a line break parts mean and IQM.
+
+    methods: name -> the final evaluations of its seeds (`seeds` of a run's summary). Measures of
+    goals appear where a method has them.
+    """
+    known = {name for seeds in methods.values() for seed in seeds for name in seed}
+    measures = [name for name in MEASURES if name in known]
+    goals = [GOALS] if GOALS in known else []
+    heading = ["method", "seeds", *("goals" for _ in goals), *(MEASURES[n] for n in measures)]
+    rows = [
+        [method, str(len(seeds))]
+        + [", ".join(str(seed.get(name, "-")) for seed in seeds) for name in goals]
+        + [_cell([seed[name] for seed in seeds if name in seed]) for name in measures]
+        for method, seeds in methods.items()
+    ]
+    return [heading, *rows]
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Write rows as a Markdown table; all but the first column are aligned to the right."""
+    cells = [[cell.replace("\n", "<br>") for cell in row] for row in rows]
+    rule = ["---", *("---:" for _ in cells[0][1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [cells[0], rule, *cells[1:]])
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    estimates = [statistics.estimate(values, f) for f in (statistics.mean, statistics.iqm)]
+    lines = [_number(estimate) for estimate in estimates]
+    return lines[0] if estimates[0].interval is None else "\n".join(lines)
+
+
+def _number(estimate: statistics.Estimate) -> str:
+    """Write 12,345 or 0.97, and its interval with as many digits: 0.97 [0.93, 1.00]."""
+    ends = estimate.interval or ()
+    form = ",.0f" if max(map(abs, (estimate.value, *ends))) >= 100.0 else ".2f"
+    between = f" [{', '.join(format(end, form) for end in ends)}]" if ends else ""
+    return format(estimate.value, form) + between
