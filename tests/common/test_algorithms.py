@@ -42,13 +42,18 @@ class Case(NamedTuple):
     modes: int | None = 2
 
 
-def drac_case(name: str, make_actor: Callable[[int], Actor], diversity: Diversity) -> Case:
+def drac_case(
+    name: str,
+    make_actor: Callable[[int], Actor],
+    diversity: Diversity,
+    explorer: dict[str, float] | None = None,
+) -> Case:
     return Case(
         name,
         lambda action_size: make_drac(make_actor(action_size), diversity, HIDDEN),
         DracHParams(),
         frozen={"alpha_init": 1e-6, "alpha_lr": 1e-9, "actor_lr": 1e-9},
-        explorer={"beta": 0.3, "alpha_init": 1.0},
+        explorer=explorer or {"beta": 0.3},
     )
 
 
@@ -69,7 +74,12 @@ CASES = [
     ),
     drac_case("drac_amortized_all_pairs", small_amortized, all_pairs(6, q_samples=2)),
     drac_case("drac_amortized_paired", small_amortized, paired(8)),
-    drac_case("drac_diffusion", lambda size: diffusion(size, 5, HIDDEN), all_pairs(4)),
+    drac_case(
+        "drac_diffusion",
+        lambda action_size: diffusion(action_size, 3, (32, 32)),
+        all_pairs(4),
+        {"beta": 0.2, "actor_lr": 2e-3, "tau": 0.05},
+    ),
     Case(
         "sac",
         lambda action_size: make_sac(gaussian(action_size, HIDDEN), HIDDEN),
@@ -256,7 +266,7 @@ def test_of_two_equal_modes_as_many_are_kept_as_claimed(subject):
     )
     algorithm = subject.case.make(1)
     rates = {"actor_lr": 3e-3, "critic_lr": 3e-3}
-    hparams = subject.case.hparams.replace(**rates, **subject.case.explorer)
+    hparams = subject.case.hparams.replace(**(rates | subject.case.explorer))
     run = jax.jit(jax.vmap(make_train(batch(two_armed_bandit()), algorithm, config).run, (0, None)))
     state, _ = run(jax.random.split(jax.random.key(7), 8), hparams)
     # Rounding differs by machine and a run amplifies it, so no single seed is asked.
