@@ -1,5 +1,6 @@
 """Reparameterised policies: a deterministic map of an observation and a latent draw."""
 
 from drac_jax.actors.amortized import amortized
+from drac_jax.actors.stein import stein_start
 
-__all__ = ["amortized"]
+__all__ = ["amortized", "stein_start"]

@@ -1,5 +1,14 @@
 """Learning algorithms, each a value of pure functions (`drac_jax.types.Algorithm`)."""
 
 from drac_jax.algorithms.drac import DracHParams, make_drac
+from drac_jax.algorithms.s2ac import S2acHParams, make_s2ac
+from drac_jax.algorithms.sql import SqlHParams, make_sql
 
-__all__ = ["DracHParams", "make_drac"]
+__all__ = [
+    "DracHParams",
+    "S2acHParams",
+    "SqlHParams",
+    "make_drac",
+    "make_s2ac",
+    "make_sql",
+]
