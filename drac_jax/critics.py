@@ -56,6 +56,24 @@ def regress(
     return optim.adam(trainable, grads, learning_rate), loss, q
 
 
+def score(
+    params: Params, critic: TwinCritic, obs: jax.Array, actions: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Evaluate min_i Q_i and its gradient with respect to the action.
+
+    obs: [B, O]; actions: [K, B, A] -> [K, B] and [K, B, A].
+    """
+    q, pull_back = jax.vjp(lambda a: critic.apply(params, obs, a).min(axis=-1), actions)
+    return q, pull_back(jnp.ones_like(q))[0]
+
+
+def best_of(params: Params, critic: TwinCritic, obs: jax.Array, actions: jax.Array) -> jax.Array:
+    """Pick the action of the highest min Q of each state. obs: [E, O]; actions: [K, E, A]
+    -> [E, A]."""
+    q = critic.apply(params, obs, actions).min(axis=-1)
+    return jnp.take_along_axis(actions, q.argmax(axis=0)[None, :, None], axis=0)[0]
+
+
 def polyak(target: Params, online: Params, tau: jax.Array | float) -> Params:
     """Move the target parameters by the fraction tau towards the online ones."""
     return jax.tree.map(lambda slow, fast: slow + tau * (fast - slow), target, online)

@@ -7,14 +7,18 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from drac_jax.actors import amortized, diffusion, gaussian
+from drac_jax.actors import amortized, diffusion, gaussian, stein_start
 from drac_jax.algorithms import (
     DacerHParams,
     DracHParams,
+    S2acHParams,
     SacHParams,
+    SqlHParams,
     make_dacer,
     make_drac,
+    make_s2ac,
     make_sac,
+    make_sql,
 )
 from drac_jax.algorithms.dacer import clip
 from drac_jax.diversity import ARITHMETIC, GEOMETRIC, Diversity, all_pairs, check_beta, paired
@@ -82,6 +86,25 @@ class DacerOptions:
     hidden: tuple[int, ...] = (256, 256)
 
 
+@dataclass(frozen=True)
+class SqlOptions:
+    """particles: action samples a state, in each of the update's three sets; hidden: layer sizes
+    of the amortized actor, whose latent is as long as an action, and of the critics."""
+
+    particles: int = 32
+    hidden: tuple[int, ...] = (256, 256)
+
+
+@dataclass(frozen=True)
+class S2acOptions:
+    """particles: of a state; svgd_steps: that move them; hidden: layer sizes of the Gaussian
+    start and of the critics."""
+
+    particles: int = 10
+    svgd_steps: int = 5
+    hidden: tuple[int, ...] = (256, 256)
+
+
 class Method(NamedTuple):
     """A method: its default options and hyperparameters, how to make it, and how to check it.
 
@@ -124,6 +147,18 @@ def make_noisy_diffusion(spec: EnvSpec, options: DacerOptions) -> Algorithm:
         options.entropy_period,
         options.hidden,
     )
+
+
+def make_soft_q(spec: EnvSpec, options: SqlOptions) -> Algorithm:
+    """Make SQL."""
+    actor = amortized(spec.action_size, spec.action_size, options.hidden)
+    return make_sql(actor, options.particles, options.hidden)
+
+
+def make_stein(spec: EnvSpec, options: S2acOptions) -> Algorithm:
+    """Make S2AC."""
+    start = stein_start(spec.action_size, options.hidden)
+    return make_s2ac(start, options.particles, options.svgd_steps, options.hidden)
 
 
 def make_diversity(options: DracOptions | DiffusionOptions) -> Diversity:
@@ -177,4 +212,6 @@ METHODS: dict[str, Method] = {
     ),
     "sac": Method("SAC", SacOptions(), SacHParams(), make_gaussian, check_hparams),
     "dacer": Method("DACER", DacerOptions(), DacerHParams(), make_noisy_diffusion, check_hparams),
+    "sql": Method("SQL", SqlOptions(), SqlHParams(), make_soft_q, check_hparams),
+    "s2ac": Method("S2AC", S2acOptions(), S2acHParams(), make_stein, check_hparams),
 }

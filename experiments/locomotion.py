@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import envs
-from drac_jax.algorithms import DacerHParams, DracHParams, SacHParams
+from drac_jax.algorithms import DacerHParams, DracHParams, S2acHParams, SacHParams, SqlHParams
 from drac_jax.experiment import EvalConfig, Experiment, RunConfig
 from drac_jax.methods import DracOptions
 from drac_jax.train import TrainConfig
@@ -58,6 +58,8 @@ def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
             ),
             updates_per_call=2,
         ),
+        "sql": Setting(SqlHParams(alpha=0.2 if name == "Ant" else 1.0)),
+        "s2ac": Setting(S2acHParams(alpha=0.2 if name == "Ant" else 1.0)),
     }
     return every_method(amortized, settings)
 

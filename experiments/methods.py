@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from drac_jax.algorithms import DacerHParams, DracHParams, SacHParams
+from drac_jax.algorithms import DacerHParams, DracHParams, S2acHParams, SacHParams, SqlHParams
 from drac_jax.experiment import Experiment, RunConfig
 from drac_jax.methods import METHODS, DacerOptions, DiffusionOptions
 from drac_jax.train import TrainConfig
@@ -65,6 +65,8 @@ def maze_settings(layout: str) -> dict[str, Setting]:
             ),
             updates_per_call=2,
         ),
+        "sql": Setting(SqlHParams(alpha=0.3)),
+        "s2ac": Setting(S2acHParams(alpha=0.7)),
     }
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import envs
-from drac_jax.algorithms import DacerHParams, DracHParams, SacHParams
+from drac_jax.algorithms import DacerHParams, DracHParams, S2acHParams, SacHParams, SqlHParams
 from drac_jax.experiment import EvalConfig, Experiment, RunConfig
 from drac_jax.methods import DracOptions
 from drac_jax.train import TrainConfig
@@ -58,5 +58,7 @@ EXPERIMENTS = every_method(
         "diffusion": Setting(DracHParams(beta=0.2), paper=DIFFUSION_PAPER),
         "sac": Setting(SacHParams(target_entropy=-2.0)),
         "dacer": Setting(DacerHParams(target_entropy=-1.8), updates_per_call=2),
+        "sql": Setting(SqlHParams(alpha=0.2)),
+        "s2ac": Setting(S2acHParams(alpha=0.2)),
     },
 )

@@ -2,6 +2,19 @@
 
 from drac_jax.algorithms.dacer import DacerHParams, make_dacer
 from drac_jax.algorithms.drac import DracHParams, make_drac
+from drac_jax.algorithms.s2ac import S2acHParams, make_s2ac
 from drac_jax.algorithms.sac import SacHParams, make_sac
+from drac_jax.algorithms.sql import SqlHParams, make_sql
 
-__all__ = ["DacerHParams", "DracHParams", "SacHParams", "make_dacer", "make_drac", "make_sac"]
+__all__ = [
+    "DacerHParams",
+    "DracHParams",
+    "S2acHParams",
+    "SacHParams",
+    "SqlHParams",
+    "make_dacer",
+    "make_drac",
+    "make_s2ac",
+    "make_sac",
+    "make_sql",
+]

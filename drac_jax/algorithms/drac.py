@@ -197,5 +197,4 @@ def best_of_samples(agent: DracAgent, nets: DracNetworks, obs: jax.Array) -> jax
     """Pick the action of the highest min Q among samples of fixed latents. [E, O] -> [E, A]."""
     latents = nets.actor.latent(jax.random.key(0), (MODE_SAMPLES, 1))
     actions = nets.actor.apply(agent.actor.params, obs, latents)
-    q = nets.critic.apply(agent.critic.params, obs, actions).min(axis=-1)
-    return jnp.take_along_axis(actions, q.argmax(axis=0)[None, :, None], axis=0)[0]
+    return critics.best_of(agent.critic.params, nets.critic, obs, actions)

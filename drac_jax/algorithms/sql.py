@@ -1,0 +1,144 @@
+"""SQL: soft Q-learning with amortized Stein variational gradients.
+
+Each update, on a batch of transitions, with K particles (actions of fresh latents) a state:
+  1. critics: regress Q_i(s, a) on y = r + gamma * discount * V(s'), where
+     V = alpha (log mean_k exp(min_i Q'_i(s', a'_k) / alpha) + A log 2), the soft maximum over the
+     box [-1, 1]^A under the particles as if uniform;
+  2. target critics: follow by tau;
+  3. actor: draw two sets of particles of each state, a and b, and move b_j along
+     1/K sum_i (k(a_i, b_j) grad min Q(s, a_i) + grad_{a_i} k(a_i, b_j)), k the RBF kernel, with Q
+     of step 1.
+
+Source: arXiv 1702.08165, in the form of the baseline of arXiv 2511.01374.
+Differences: none to that baseline. As there, alpha enters step 1 only (the particles of step 3
+follow exp(Q), not exp(Q / alpha)), and the actor's gradient is a sum over the batch, not its mean:
+Adam hides the scale.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from drac_jax import critics, kernels, optim
+from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
+
+MODE_SAMPLES = 16
+
+
+@struct.dataclass
+class SqlHParams:
+    """What a sweep may vary: any of these may be traced.
+
+    actor_lr, critic_lr: Adam learning rates; gamma: discount per env step; tau: Polyak fraction
+    per update; alpha: temperature of the soft value, in units of reward.
+    """
+
+    actor_lr: float = 3e-4
+    critic_lr: float = 3e-4
+    gamma: float = 0.99
+    tau: float = 0.005
+    alpha: float = 1.0
+
+
+class SqlAgent(NamedTuple):
+    """Everything an update changes, and the hyperparameters it reads."""
+
+    actor: Trainable
+    critic: Trainable
+    target_critic: Params
+    hparams: SqlHParams
+
+
+class SqlNetworks(NamedTuple):
+    """The static parts of an update: what is evaluated, not what is learnt."""
+
+    actor: Actor
+    critic: critics.TwinCritic
+
+
+def make_sql(
+    actor: Actor, particles: int = 32, critic_hidden: tuple[int, ...] = (256, 256)
+) -> Algorithm:
+    """Make soft Q-learning of an actor; the paper's is amortized, its latent as long as an action.
+
+    Raises ValueError for particles < 2, between which there is no distance.
+    """
+    if particles < 2:
+        raise ValueError(f"particles={particles} must be at least 2 to repel; the paper uses 32")
+    nets = SqlNetworks(actor, critics.twin_critic(critic_hidden))
+
+    def init(key: jax.Array, hparams: SqlHParams, obs_size: int) -> SqlAgent:
+        return init_agent(key, nets, hparams, obs_size)
+
+    def act(agent: SqlAgent, obs: jax.Array, key: jax.Array) -> jax.Array:
+        return actor.apply(agent.actor.params, obs, actor.latent(key, obs.shape[:-1]))
+
+    def mode(agent: SqlAgent, obs: jax.Array) -> jax.Array:
+        latents = actor.latent(jax.random.key(0), (MODE_SAMPLES, 1))
+        actions = actor.apply(agent.actor.params, obs, latents)
+        return critics.best_of(agent.critic.params, nets.critic, obs, actions)
+
+    def update(agent: SqlAgent, minibatches: Transition, key: jax.Array) -> tuple:
+        batch = jax.tree.map(lambda x: x[0], minibatches)
+        latents = actor.latent(key, (3, particles, *batch.reward.shape))
+        return update_step(agent, nets, batch, latents)
+
+    return Algorithm(init, act, mode, update)
+
+
+def init_agent(key: jax.Array, nets: SqlNetworks, hparams: SqlHParams, obs_size: int) -> SqlAgent:
+    """Draw the networks; the target critic starts as a copy of the critic."""
+    actor_key, critic_key = jax.random.split(key)
+    critic_params = nets.critic.init(critic_key, obs_size, nets.actor.action_size)
+    return SqlAgent(
+        actor=optim.init(nets.actor.init(actor_key, obs_size)),
+        critic=optim.init(critic_params),
+        target_critic=critic_params,
+        hparams=jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), hparams),
+    )
+
+
+def update_step(
+    agent: SqlAgent, nets: SqlNetworks, batch: Transition, latents: Any
+) -> tuple[SqlAgent, Metrics]:
+    """Take one update. batch: [B, ...]; latents: leaves [3, K, B, ...], those of the next
+    observations, of the particles a and of the particles b."""
+    hp = agent.hparams
+    next_z, z, moved_z = (jax.tree.map(lambda leaf, i=i: leaf[i], latents) for i in range(3))
+
+    next_actions = nets.actor.apply(agent.actor.params, batch.next_obs, next_z)
+    next_q = nets.critic.apply(agent.target_critic, batch.next_obs, next_actions).min(axis=-1)
+    next_value = soft_value(next_q, hp.alpha, batch.action.shape[-1])
+    target = critics.td_target(batch, hp.gamma, next_value)
+    critic, critic_loss, q = critics.regress(agent.critic, nets.critic, batch, target, hp.critic_lr)
+    target_critic = critics.polyak(agent.target_critic, critic.params, hp.tau)
+
+    particles = nets.actor.apply(agent.actor.params, batch.obs, z)
+    moved, pull_back = jax.vjp(
+        lambda params: nets.actor.apply(params, batch.obs, moved_z), agent.actor.params
+    )
+    min_q, score = critics.score(critic.params, nets.critic, batch.obs, particles)
+    kernel = kernels.rbf(particles, moved)
+    (grads,) = pull_back(-kernels.direction(kernel, score))
+    actor = optim.adam(agent.actor, grads, hp.actor_lr)
+
+    metrics = {
+        "critic/loss": critic_loss,
+        "critic/q": q.mean(),
+        "critic/soft_value": next_value.mean(),
+        "actor/q": min_q.mean(),
+        "actor/kernel_width": kernels.width(kernel.gamma).mean(),
+    }
+    return SqlAgent(actor, critic, target_critic, hp), metrics
+
+
+def soft_value(q: jax.Array, alpha: jax.Array | float, action_size: int) -> jax.Array:
+    """Estimate alpha log of the integral of exp(Q / alpha) over the box from K uniform actions.
+
+    q: [K, B] -> [B]. The box's volume is 2^A.
+    """
+    log_sum = jax.nn.logsumexp(q / alpha, axis=0)
+    return alpha * (log_sum - math.log(q.shape[0]) + action_size * math.log(2.0))

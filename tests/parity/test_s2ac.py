@@ -1,0 +1,205 @@
+"""S2AC's update against the reference implementation: the same weights, batch and noise."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from drac_jax import critics, kernels, optim
+from drac_jax.actors import stein
+from drac_jax.algorithms import s2ac
+from drac_jax.types import Transition
+from tests import reference
+
+HIDDEN = (32, 32)
+STEPS = 3
+NETS = s2ac.S2acNetworks(stein.stein_start(3, HIDDEN), critics.twin_critic(HIDDEN), STEPS)
+
+
+class Case(NamedTuple):
+    """One precision: the arrays, how near ours must be, and what our functions return."""
+
+    data: dict[str, np.ndarray]
+    close: dict[str, float]
+    weights_close: dict[str, float]
+    results: dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=["float32", "float64"])
+def case(request) -> Case:
+    data = reference.load("s2ac")
+    double = request.param == "float64"
+    with jax.enable_x64(True) if double else nullcontext():
+        # The stored float64 arrays would stay float64 inputs of a float32 program otherwise.
+        given = {k: jnp.asarray(v, request.param) for k, v in data.items() if v.dtype.kind == "f"}
+        results = jax.device_get(jax.jit(parts_of_update)(given) | jax.jit(one_update)(given))
+    close = {"rtol": 1e-10, "atol": 1e-10} if double else {"rtol": 1e-4, "atol": 1e-5}
+    return Case(data, close, {"rtol": 0.0, "atol": 1e-10 if double else 2e-6}, results)
+
+
+def layers(kernels_and_biases: list[tuple[jax.Array, jax.Array]]) -> dict:
+    named = {
+        f"PartsDense_{i}": {"kernel": kernel, "bias": bias}
+        for i, (kernel, bias) in enumerate(kernels_and_biases)
+    }
+    return {"params": named}
+
+
+def layer(data: dict, name: str, i: int) -> tuple[jax.Array, jax.Array]:
+    return data[f"{name}_w{i}"].T, data[f"{name}_b{i}"]
+
+
+def twin(data: dict, when: str, net: str, xp: Any = np) -> dict:
+    members = [layers([layer(data, f"{when}_{net}{i}", j) for j in range(3)]) for i in (1, 2)]
+    return jax.tree.map(lambda *leaves: xp.stack(leaves), *members)
+
+
+def actor(data: dict, when: str, xp: Any = np) -> dict:
+    """Join their two heads, the layers 2 and 3, into one."""
+    trunk = [layer(data, f"{when}_actor", i) for i in (0, 1)]
+    heads = zip(*(layer(data, f"{when}_actor", i) for i in (2, 3)), strict=True)
+    kernel, bias = (xp.concatenate(both, axis=-1) for both in heads)
+    return layers([*trunk, (kernel, bias)])
+
+
+def agent_of(data: dict) -> s2ac.S2acAgent:
+    others = {name: data[f"hp_{name}"] for name in ("gamma", "tau", "alpha", "svgd_lr")}
+    return s2ac.S2acAgent(
+        optim.init(actor(data, "init", jnp)),
+        optim.init(twin(data, "init", "q", jnp)),
+        twin(data, "init", "tq", jnp),
+        s2ac.S2acHParams(actor_lr=data["hp_lr"], critic_lr=data["hp_lr"], **others),
+    )
+
+
+def batch_of(data: dict) -> tuple[Transition, jax.Array]:
+    """Return the batch and the noise; theirs has the batch before the particles."""
+    obs, act, rew, done, next_obs = (data[k] for k in ("obs", "act", "rew", "done", "next_obs"))
+    noise = [data[k].swapaxes(0, 1) for k in ("noise_target", "noise_actor")]
+    return Transition(obs, act, rew, 1.0 - done, next_obs), jnp.stack(noise)
+
+
+def chain(begin: stein.Particles, score: Callable, step_size: jax.Array) -> dict[str, Any]:
+    """Take the steps one by one and note what each is made of."""
+    particles, record = begin, []
+    for _ in range(STEPS):
+        x = particles.x
+        k, s = kernels.rbf(x, x), score(x)
+        first, second = kernels.divergence(k, s)
+        made_of = {"gamma": k.gamma, "score": s, "phi": kernels.direction(k, s)}
+        particles = stein.stein_step(particles, score, step_size)
+        after = {
+            "raw_particles_after_step": particles.x,
+            "logp_svgd_after_step": particles.log_prob - begin.log_prob,
+        }
+        record.append(made_of | {"term1": first, "term2": second} | after)
+    stacked = jax.tree.map(lambda *steps: jnp.stack(steps), *record)
+    return {k: v if k == "gamma" else v.swapaxes(1, 2) for k, v in stacked.items()}
+
+
+def particles_of(
+    params: Any, critic_params: Any, obs: jax.Array, noise: jax.Array, step_size: jax.Array
+) -> dict[str, Any]:
+    """Make the particles of a batch by the parts of `s2ac.policy`, under the data's names."""
+
+    def score(x: jax.Array) -> jax.Array:
+        return critics.score(critic_params, NETS.critic, obs, x)[1]
+
+    mean, std = NETS.start.apply(params, obs)
+    begin = stein.begin(mean, std, noise)
+    end = stein.stein_chain(begin, score, step_size, STEPS)
+    actions, log_prob = stein.squash(end)
+    per_particle = {
+        "a0": begin.x,
+        "raw_particles_final": end.x,
+        "particles": actions,
+        "logp_normal": begin.log_prob,
+        "logp_svgd": end.log_prob - begin.log_prob,
+        "logp_tanh": log_prob - end.log_prob,
+    }
+    swapped = {name: array.swapaxes(0, 1) for name, array in per_particle.items()}
+    return {"mu": mean, "sigma": std, **swapped, **chain(begin, score, step_size)}
+
+
+def parts_of_update(data: dict) -> dict[str, Any]:
+    """Call the functions that an update is made of, one by one."""
+    agent, (batch, noise) = agent_of(data), batch_of(data)
+    hp, params = agent.hparams, agent.actor.params
+    next_parts = particles_of(params, agent.critic.params, batch.next_obs, noise[0], hp.svgd_lr)
+    next_actions, next_log_prob = s2ac.sample(agent, NETS, batch.next_obs, noise[0])
+    all_next_q = NETS.critic.apply(agent.target_critic, batch.next_obs, next_actions).min(axis=-1)
+    next_q = s2ac.mean_q(agent.target_critic, NETS, batch.next_obs, next_actions)
+    target = critics.td_target(batch, hp.gamma, next_q - hp.alpha * next_log_prob)
+    loss_grad = jax.value_and_grad(critics.td_loss, has_aux=True)
+    (critic_loss, q), critic_grads = loss_grad(agent.critic.params, NETS.critic, batch, target)
+    critic = optim.adam(agent.critic, critic_grads, hp.critic_lr).params
+    pi_parts = particles_of(params, critic, batch.obs, noise[1], hp.svgd_lr)
+    _, pi_log_prob = s2ac.policy(params, critic, NETS, batch.obs, noise[1], hp.svgd_lr)
+    actor_grad = jax.value_and_grad(s2ac.actor_loss, has_aux=True)
+    (actor_loss, _), actor_grads = actor_grad(params, critic, NETS, batch.obs, noise[1], hp)
+    arrays = {
+        **{f"next_{name}": array for name, array in next_parts.items()},
+        **{f"pi_{name}": array for name, array in pi_parts.items()},
+        "next_minq_target": all_next_q.T,
+        "next_logp": next_log_prob,
+        "target": target,
+        "q1": q[:, 0],
+        "q2": q[:, 1],
+        "critic_loss": critic_loss,
+        "target_check_loss": critic_loss,
+        "pi_logp": pi_log_prob,
+        "actor_loss": actor_loss,
+    }
+    return {"arrays": arrays, "critic_grads": critic_grads, "actor_grads": actor_grads}
+
+
+def one_update(data: dict) -> dict[str, Any]:
+    new, metrics = s2ac.update_step(agent_of(data), NETS, *batch_of(data))
+    return {"new": new, "metrics": metrics}
+
+
+def assert_trees_close(ours: Any, theirs: Any, tolerance: dict[str, float]) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("next_mu", "next_sigma", "next_a0", "next_raw_particles_final", "next_particles"),
+        *("next_logp_svgd", "next_logp", "next_minq_target", "target", "q1", "q2", "critic_loss"),
+        *("target_check_loss", "pi_mu", "pi_sigma", "pi_a0", "pi_gamma", "pi_score", "pi_phi"),
+        *("pi_term1", "pi_term2", "pi_raw_particles_after_step", "pi_logp_svgd_after_step"),
+        *("pi_raw_particles_final", "pi_particles", "pi_logp_normal", "pi_logp_svgd"),
+        *("pi_logp_tanh", "pi_logp", "actor_loss"),
+    ],
+)
+def test_part_of_the_update_is_the_references(case, name):
+    np.testing.assert_allclose(case.results["arrays"][name], case.data[name], **case.close)
+
+
+def test_gradients_are_the_references(case):
+    assert_trees_close(case.results["critic_grads"], twin(case.data, "grad", "q"), case.close)
+    assert_trees_close(case.results["actor_grads"], actor(case.data, "grad"), case.close)
+
+
+def test_weights_after_the_update_are_the_references(case):
+    agent = case.results["new"]
+    assert_trees_close(agent.actor.params, actor(case.data, "new"), case.weights_close)
+    assert_trees_close(agent.critic.params, twin(case.data, "new", "q"), case.weights_close)
+    assert_trees_close(agent.target_critic, twin(case.data, "new", "tq"), case.weights_close)
+
+
+def test_metrics_are_the_references(case):
+    metrics, data = case.results["metrics"], case.data
+    theirs = {
+        "critic/loss": data["critic_loss"],
+        "critic/q": (data["q1"] + data["q2"]).mean() / 2.0,
+        "actor/loss": data["actor_loss"],
+        "actor/entropy": -data["pi_logp"].mean(),
+    }
+    for name, value in theirs.items():
+        np.testing.assert_allclose(metrics[name], value, **case.close, err_msg=name)

@@ -1,0 +1,163 @@
+"""SQL's update against the reference implementation: the same weights, batch and latents."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from drac_jax import critics, kernels, optim
+from drac_jax.actors import amortized
+from drac_jax.algorithms import sql
+from drac_jax.types import Transition
+from tests import reference
+
+HIDDEN = (32, 32)
+NETS = sql.SqlNetworks(amortized(3, 3, HIDDEN), critics.twin_critic(HIDDEN))
+
+
+class Case(NamedTuple):
+    """One precision: the arrays, how near ours must be, and what our functions return."""
+
+    data: dict[str, np.ndarray]
+    close: dict[str, float]
+    weights_close: dict[str, float]
+    results: dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=["float32", "float64"])
+def case(request) -> Case:
+    data = reference.load("sql")
+    double = request.param == "float64"
+    with jax.enable_x64(True) if double else nullcontext():
+        # The stored float64 arrays would stay float64 inputs of a float32 program otherwise.
+        given = {k: jnp.asarray(v, request.param) for k, v in data.items() if v.dtype.kind == "f"}
+        results = jax.device_get(jax.jit(parts_of_update)(given) | jax.jit(one_update)(given))
+    close = {"rtol": 1e-10, "atol": 1e-10} if double else {"rtol": 1e-4, "atol": 2e-5}
+    return Case(data, close, {"rtol": 0.0, "atol": 1e-10 if double else 2e-6}, results)
+
+
+def mlp(data: dict, name: str) -> dict:
+    layers = {
+        f"PartsDense_{i}": {"kernel": data[f"{name}_w{i}"].T, "bias": data[f"{name}_b{i}"]}
+        for i in range(len(HIDDEN) + 1)
+    }
+    return {"params": layers}
+
+
+def twin(data: dict, when: str, net: str, stack: Callable = np.stack) -> dict:
+    members = [mlp(data, f"{when}_{net}{i}") for i in (1, 2)]
+    return jax.tree.map(lambda *leaves: stack(leaves), *members)
+
+
+def agent_of(data: dict) -> sql.SqlAgent:
+    others = {name: data[f"hp_{name}"] for name in ("gamma", "tau", "alpha")}
+    return sql.SqlAgent(
+        optim.init(mlp(data, "init_actor")),
+        optim.init(twin(data, "init", "q", jnp.stack)),
+        twin(data, "init", "tq", jnp.stack),
+        sql.SqlHParams(actor_lr=data["hp_lr"], critic_lr=data["hp_lr"], **others),
+    )
+
+
+def batch_of(data: dict) -> tuple[Transition, jax.Array]:
+    """Return the batch and the latents; theirs have the batch before the particles."""
+    obs, act, rew, done, next_obs = (data[k] for k in ("obs", "act", "rew", "done", "next_obs"))
+    noise = [data[k].swapaxes(0, 1) for k in ("noise_target", "noise_a", "noise_a_updated")]
+    return Transition(obs, act, rew, 1.0 - done, next_obs), jnp.stack(noise)
+
+
+def kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Differentiate k_ij with respect to x_i by autodiff, state by state. -> [B, n, m, A]."""
+
+    def of_state(x: jax.Array, y: jax.Array) -> jax.Array:
+        whole = jax.jacobian(lambda x: kernels.rbf(x[:, None], y[:, None]).kernel[0])(x)
+        return jnp.einsum("ijia->ija", whole)
+
+    return jax.vmap(of_state, in_axes=1)(x, y)
+
+
+def parts_of_update(data: dict) -> dict[str, Any]:
+    """Call the functions that an update is made of, one by one."""
+    agent, (batch, latents) = agent_of(data), batch_of(data)
+    hp, params = agent.hparams, agent.actor.params
+    next_particles = NETS.actor.apply(params, batch.next_obs, latents[0])
+    next_q = NETS.critic.apply(agent.target_critic, batch.next_obs, next_particles).min(axis=-1)
+    value = sql.soft_value(next_q, hp.alpha, 3)
+    target = critics.td_target(batch, hp.gamma, value)
+    loss_grad = jax.value_and_grad(critics.td_loss, has_aux=True)
+    (critic_loss, q), critic_grads = loss_grad(agent.critic.params, NETS.critic, batch, target)
+    critic = optim.adam(agent.critic, critic_grads, hp.critic_lr).params
+    particles = NETS.actor.apply(params, batch.obs, latents[1])
+    moved, pull_back = jax.vjp(lambda p: NETS.actor.apply(p, batch.obs, latents[2]), params)
+    kernel = kernels.rbf(particles, moved)
+    _, score = critics.score(critic, NETS.critic, batch.obs, particles)
+    direction = kernels.direction(kernel, score)
+    arrays = {
+        "next_particles": next_particles.swapaxes(0, 1),
+        "next_minq_target": next_q.T,
+        "v_soft": value,
+        "target": target,
+        "q1": q[:, 0],
+        "q2": q[:, 1],
+        "critic_loss": critic_loss,
+        "target_check_loss": critic_loss,
+        "particles": particles.swapaxes(0, 1),
+        "particles_updated": moved.swapaxes(0, 1),
+        "kernel": kernel.kernel,
+        "kernel_grad": kernel_gradient(particles, moved),
+        "kernel_gamma": kernel.gamma,
+        "bandwidth_sigma": kernels.width(kernel.gamma),
+        "svgd_grad": direction.swapaxes(0, 1),
+        "policy_loss_from_info": -moved.mean(),
+    }
+    (actor_grads,) = pull_back(-direction)
+    return {"arrays": arrays, "critic_grads": critic_grads, "actor_grads": actor_grads}
+
+
+def one_update(data: dict) -> dict[str, Any]:
+    new, metrics = sql.update_step(agent_of(data), NETS, *batch_of(data))
+    return {"new": new, "metrics": metrics}
+
+
+def assert_trees_close(ours: Any, theirs: Any, tolerance: dict[str, float]) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("next_particles", "next_minq_target", "v_soft", "target", "q1", "q2", "critic_loss"),
+        *("target_check_loss", "particles", "particles_updated", "kernel", "kernel_grad"),
+        *("kernel_gamma", "bandwidth_sigma", "svgd_grad", "policy_loss_from_info"),
+    ],
+)
+def test_part_of_the_update_is_the_references(case, name):
+    np.testing.assert_allclose(case.results["arrays"][name], case.data[name], **case.close)
+
+
+def test_gradients_are_the_references(case):
+    assert_trees_close(case.results["critic_grads"], twin(case.data, "grad", "q"), case.close)
+    assert_trees_close(case.results["actor_grads"], mlp(case.data, "grad_actor"), case.close)
+
+
+def test_weights_after_the_update_are_the_references(case):
+    agent = case.results["new"]
+    assert_trees_close(agent.actor.params, mlp(case.data, "new_actor"), case.weights_close)
+    assert_trees_close(agent.critic.params, twin(case.data, "new", "q"), case.weights_close)
+    assert_trees_close(agent.target_critic, twin(case.data, "new", "tq"), case.weights_close)
+
+
+def test_metrics_are_the_references(case):
+    metrics, data = case.results["metrics"], case.data
+    theirs = {
+        "critic/loss": data["critic_loss"],
+        "critic/q": (data["q1"] + data["q2"]).mean() / 2.0,
+        "critic/soft_value": data["v_soft"].mean(),
+        "actor/kernel_width": data["bandwidth_sigma"].mean(),
+    }
+    for name, value in theirs.items():
+        np.testing.assert_allclose(metrics[name], value, **case.close, err_msg=name)
