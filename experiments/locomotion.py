@@ -9,7 +9,7 @@ from drac_jax.experiment import EvalConfig, Experiment, RunConfig
 from drac_jax.methods import DracOptions
 from drac_jax.train import TrainConfig
 from drac_jax.types import Environment
-from experiments.methods import DIFFUSION_PAPER, Setting, every_method
+from experiments.methods import Setting, diffusion, every_method
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
         presets={"paper": paper, "default": default, "fast": fast},
     )
     settings = {
-        "diffusion": Setting(DracHParams(beta=0.2), paper=DIFFUSION_PAPER),
+        "diffusion": diffusion(beta=0.2),
         "sac": Setting(SacHParams(target_entropy=-actions)),
         "dacer": Setting(
             DacerHParams(

@@ -11,22 +11,28 @@ from drac_jax.train import TrainConfig
 
 # What belongs to the loop rather than to a method: a preset that changes them does so for all.
 SHARED = ("critic_lr", "gamma", "tau")
-DIFFUSION_PAPER = DiffusionOptions(estimator="paired", num_samples=17)
+PAIRED = DiffusionOptions(estimator="paired", num_samples=17)
 
 
 @dataclass(frozen=True)
 class Setting:
     """A method's values on a domain.
 
-    hparams: its floats; those of the loop follow the preset. options: static choices, of the
-    preset `paper` alone where `paper` is given; the method's defaults where None.
+    hparams: its floats; those of the loop follow the preset. options: static choices, the
+    method's defaults where None. paper: the values of the preset `paper`, where they are others.
     updates_per_call: critic steps that its algorithm takes at once.
     """
 
     hparams: Any
     options: Any = None
-    paper: Any = None
+    paper: "Setting | None" = None
     updates_per_call: int = 1
+
+
+def diffusion(beta: float, paper_beta: float | None = None) -> Setting:
+    """State the diffusion actor's beta; the paper's estimator is that of 8 independent pairs."""
+    paper = Setting(DracHParams(beta=paper_beta or beta), PAIRED)
+    return Setting(DracHParams(beta=beta), paper=paper)
 
 
 def every_method(amortized: Experiment, settings: Mapping[str, Setting]) -> list[Experiment]:
@@ -39,7 +45,7 @@ def every_method(amortized: Experiment, settings: Mapping[str, Setting]) -> list
             name=f"{domain}_{method}",
             method=method,
             presets={
-                name: _config(config, method, setting, name == "paper")
+                name: _config(config, method, (name == "paper" and setting.paper) or setting)
                 for name, config in amortized.presets.items()
             },
         )
@@ -54,7 +60,7 @@ def every_method(amortized: Experiment, settings: Mapping[str, Setting]) -> list
 def maze_settings(layout: str) -> dict[str, Setting]:
     """State the paper's values of the two mazes, point and ant."""
     return {
-        "diffusion": Setting(DracHParams(beta=0.8), paper=DIFFUSION_PAPER),
+        "diffusion": diffusion(beta=0.8),
         "sac": Setting(SacHParams(target_entropy=1.0)),
         "dacer": Setting(
             DacerHParams(target_entropy=1.0),
@@ -70,12 +76,11 @@ def maze_settings(layout: str) -> dict[str, Setting]:
     }
 
 
-def _config(config: RunConfig, method: str, setting: Setting, is_paper: bool) -> RunConfig:
-    options = setting.options or METHODS[method].options
+def _config(config: RunConfig, method: str, setting: Setting) -> RunConfig:
     loop = {name: getattr(config.hparams, name) for name in SHARED}
     return replace(
         config,
-        algorithm=(setting.paper or options) if is_paper else options,
+        algorithm=setting.options or METHODS[method].options,
         hparams=setting.hparams.replace(**loop),
         train=_whole_calls(config.train, setting.updates_per_call),
     )

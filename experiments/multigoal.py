@@ -9,7 +9,7 @@ from drac_jax.experiment import EvalConfig, Experiment, RunConfig
 from drac_jax.methods import DracOptions
 from drac_jax.train import TrainConfig
 from drac_jax.types import Environment
-from experiments.methods import DIFFUSION_PAPER, Setting, every_method
+from experiments.methods import Setting, diffusion, every_method
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ EXPERIMENTS = every_method(
         presets={"paper": PAPER, "default": DEFAULT, "fast": FAST},
     ),
     {
-        "diffusion": Setting(DracHParams(beta=0.2), paper=DIFFUSION_PAPER),
+        "diffusion": diffusion(beta=0.6, paper_beta=0.2),
         "sac": Setting(SacHParams(target_entropy=-2.0)),
         "dacer": Setting(DacerHParams(target_entropy=-1.8), updates_per_call=2),
         "sql": Setting(SqlHParams(alpha=0.2)),
