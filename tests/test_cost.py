@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from drac_jax import all_pairs, amortized, make_drac, paired
-from drac_jax.algorithms import DracHParams
+from drac_jax import all_pairs, amortized, critics, make_drac, paired
+from drac_jax.actors import stein_start
+from drac_jax.algorithms import DracHParams, S2acHParams, s2ac
 from drac_jax.types import Transition
 
 OBS, ACTION, BATCH, HIDDEN = 27, 8, 256, 256
@@ -38,3 +39,19 @@ def test_merged_forward_keeps_the_backward_pass_to_the_policy_half(flops):
     actor = (2 * 17 + 2 * 17) * row
     critics = 2 * (1 + 2 + 3) * row
     assert 1.0 < flops["paired"] / (actor + critics) < 1.25
+
+
+def test_gradient_through_a_stein_step_evaluates_no_second_derivative_of_q():
+    """Critics of ReLU have none. Count the hidden layer's multiplications of both critics: the
+    score and the last Q, each forward and back to the action."""
+    nets = s2ac.S2acNetworks(stein_start(ACTION), critics.twin_critic(), svgd_steps=1)
+    agent = s2ac.init_agent(jax.random.key(0), nets, S2acHParams(), OBS)
+    obs, noise = jnp.zeros((BATCH, OBS)), jnp.zeros((10, BATCH, ACTION))
+
+    def grad(agent: s2ac.S2acAgent) -> tuple:
+        critic, hparams = agent.critic.params, agent.hparams
+        of_loss = jax.grad(s2ac.actor_loss, has_aux=True)
+        return of_loss(agent.actor.params, critic, nets, obs, noise, hparams)
+
+    flops = jax.jit(grad).lower(agent).cost_analysis()["flops"]
+    assert 1.0 < flops / (2 * 2 * 2 * 10 * BATCH * 2 * HIDDEN**2) < 1.25

@@ -64,3 +64,22 @@ def test_action_samples_share_the_observations(params):
     q = CRITIC.apply(params, obs, actions)
     assert q.shape == (7, 5, 2)
     np.testing.assert_allclose(q[3], CRITIC.apply(params, obs, actions[3]), rtol=1e-5, atol=1e-6)
+
+
+def test_score_is_the_gradient_of_the_smaller_q(params):
+    obs = jax.random.normal(jax.random.key(1), (5, 3))
+    actions = jax.random.normal(jax.random.key(2), (7, 5, 2))
+    q, score = critics.score(params, CRITIC, obs, actions)
+    single = jax.grad(lambda action: CRITIC.apply(params, obs[1], action).min())
+    np.testing.assert_allclose(q, CRITIC.apply(params, obs, actions).min(axis=-1), rtol=1e-6)
+    np.testing.assert_allclose(score[4, 1], single(actions[4, 1]), rtol=1e-4, atol=1e-6)
+
+
+def test_best_action_has_the_highest_smaller_q_of_its_state(params):
+    obs = jax.random.normal(jax.random.key(1), (5, 3))
+    actions = jax.random.normal(jax.random.key(2), (7, 5, 2))
+    best = critics.best_of(params, CRITIC, obs, actions)
+    q = CRITIC.apply(params, obs, actions).min(axis=-1)
+    np.testing.assert_allclose(
+        CRITIC.apply(params, obs, best).min(axis=-1), q.max(axis=0), rtol=1e-5
+    )

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from drac_jax.networks import MLP, PartsDense, uniform_fan_in
+from drac_jax.networks import MLP, PartsDense, in_parts, uniform_fan_in
 
 SHAPES = [
     [(4, 3), (4, 2)],
@@ -62,3 +62,23 @@ def test_every_layer_counts_all_its_inputs_as_fan_in():
         assert layer["kernel"].shape[0] == fan_in
         for values in layer.values():
             assert 0.8 * bound < jnp.abs(values).max() <= bound
+
+
+@pytest.mark.parametrize("rows", [1, 8, 11, 1000])
+def test_in_parts_is_all_at_once(rows):
+    """Of 6 samples of 4 states: one, two, two and six at a time."""
+    z, obs = random_parts([(6, 4, 2), (4, 3)])
+    network = MLP((8, 2))
+    params = network.init(jax.random.key(0), obs, z)
+
+    def total(params, rows):
+        out = in_parts(lambda z: (z, network.apply(params, obs, z)), z, rows)
+        return jnp.sin(out[1]).sum(), out
+
+    (_, out), grads = jax.value_and_grad(total, has_aux=True)(params, rows)
+    expected = jax.grad(lambda p: jnp.sin(network.apply(p, obs, z)).sum())(params)
+    np.testing.assert_array_equal(out[0], z)
+    np.testing.assert_allclose(out[1], network.apply(params, obs, z), rtol=1e-6, atol=1e-6)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), grads, expected
+    )

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from drac_jax import critics, kernels, optim
+from drac_jax.networks import in_parts
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 
 MODE_SAMPLES = 16
@@ -109,18 +110,19 @@ def update_step(
     hp = agent.hparams
     next_z, z, moved_z = (jax.tree.map(lambda leaf, i=i: leaf[i], latents) for i in range(3))
 
-    next_actions = nets.actor.apply(agent.actor.params, batch.next_obs, next_z)
-    next_q = nets.critic.apply(agent.target_critic, batch.next_obs, next_actions).min(axis=-1)
+    next_q = in_parts(lambda z: particle_q(agent, nets, batch.next_obs, z), next_z)
     next_value = soft_value(next_q, hp.alpha, batch.action.shape[-1])
     target = critics.td_target(batch, hp.gamma, next_value)
     critic, critic_loss, q = critics.regress(agent.critic, nets.critic, batch, target, hp.critic_lr)
     target_critic = critics.polyak(agent.target_critic, critic.params, hp.tau)
 
-    particles = nets.actor.apply(agent.actor.params, batch.obs, z)
-    moved, pull_back = jax.vjp(
-        lambda params: nets.actor.apply(params, batch.obs, moved_z), agent.actor.params
+    particles, min_q, score = in_parts(
+        lambda z: scored_particles(agent.actor.params, critic.params, nets, batch.obs, z), z
     )
-    min_q, score = critics.score(critic.params, nets.critic, batch.obs, particles)
+    moved, pull_back = jax.vjp(
+        lambda params: in_parts(lambda z: nets.actor.apply(params, batch.obs, z), moved_z),
+        agent.actor.params,
+    )
     kernel = kernels.rbf(particles, moved)
     (grads,) = pull_back(-kernels.direction(kernel, score))
     actor = optim.adam(agent.actor, grads, hp.actor_lr)
@@ -133,6 +135,21 @@ def update_step(
         "actor/kernel_width": kernels.width(kernel.gamma).mean(),
     }
     return SqlAgent(actor, critic, target_critic, hp), metrics
+
+
+def particle_q(agent: SqlAgent, nets: SqlNetworks, obs: jax.Array, z: Any) -> jax.Array:
+    """Evaluate min_i Q'_i at the particles of latents z: leaves [K, B, ...]. -> [K, B]."""
+    actions = nets.actor.apply(agent.actor.params, obs, z)
+    return nets.critic.apply(agent.target_critic, obs, actions).min(axis=-1)
+
+
+def scored_particles(
+    params: Params, critic_params: Params, nets: SqlNetworks, obs: jax.Array, z: Any
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Make the particles of latents z: leaves [K, B, ...]. -> actions [K, B, A], their min_i Q_i
+    [K, B] and its gradient [K, B, A]."""
+    actions = nets.actor.apply(params, obs, z)
+    return actions, *critics.score(critic_params, nets.critic, obs, actions)
 
 
 def soft_value(q: jax.Array, alpha: jax.Array | float, action_size: int) -> jax.Array:

@@ -96,7 +96,7 @@ CASES = [
         lambda action_size: make_sql(amortized(action_size, action_size, HIDDEN), 8, HIDDEN),
         SqlHParams(),
         frozen={"alpha": 1e-6, "actor_lr": 1e-9},  # the soft value is then the largest Q
-        explorer={"alpha": 1.0},
+        explorer={"actor_lr": 1e-2},  # the particles spread before the critic is sharp
     ),
     Case(
         "s2ac",

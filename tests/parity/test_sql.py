@@ -85,16 +85,15 @@ def parts_of_update(data: dict) -> dict[str, Any]:
     agent, (batch, latents) = agent_of(data), batch_of(data)
     hp, params = agent.hparams, agent.actor.params
     next_particles = NETS.actor.apply(params, batch.next_obs, latents[0])
-    next_q = NETS.critic.apply(agent.target_critic, batch.next_obs, next_particles).min(axis=-1)
+    next_q = sql.particle_q(agent, NETS, batch.next_obs, latents[0])
     value = sql.soft_value(next_q, hp.alpha, 3)
     target = critics.td_target(batch, hp.gamma, value)
     loss_grad = jax.value_and_grad(critics.td_loss, has_aux=True)
     (critic_loss, q), critic_grads = loss_grad(agent.critic.params, NETS.critic, batch, target)
     critic = optim.adam(agent.critic, critic_grads, hp.critic_lr).params
-    particles = NETS.actor.apply(params, batch.obs, latents[1])
+    particles, _, score = sql.scored_particles(params, critic, NETS, batch.obs, latents[1])
     moved, pull_back = jax.vjp(lambda p: NETS.actor.apply(p, batch.obs, latents[2]), params)
     kernel = kernels.rbf(particles, moved)
-    _, score = critics.score(critic, NETS.critic, batch.obs, particles)
     direction = kernels.direction(kernel, score)
     arrays = {
         "next_particles": next_particles.swapaxes(0, 1),
