@@ -52,8 +52,9 @@ class DracOptions:
 class DiffusionOptions:
     """The static choices of DrAC with the diffusion actor.
 
-    steps: of the chain; remat: recompute the chain's activations for its gradient, which takes a
-    third more time and 1 / steps of the memory; the others are those of `DracOptions`.
+    steps: of the chain; remat: recompute the chain's activations for its gradient instead of
+    keeping them, 1 / steps of the memory (and faster on a CPU, whose cache they do not fit: 134 ms
+    instead of 152 for six samples); the others are those of `DracOptions`.
     """
 
     estimator: Literal["paired", "all_pairs"] = "all_pairs"
@@ -61,7 +62,7 @@ class DiffusionOptions:
     num_samples: int = 6
     q_samples: int = 1
     steps: int = 20
-    remat: bool = False
+    remat: bool = True
     hidden: tuple[int, ...] = (256, 256)
 
 

@@ -55,10 +55,12 @@ EXPERIMENTS = every_method(
         presets={"paper": PAPER, "default": DEFAULT, "fast": FAST},
     ),
     {
-        "diffusion": diffusion(beta=0.6, paper_beta=0.2),
-        "sac": Setting(SacHParams(target_entropy=-2.0)),
+        "diffusion": diffusion(beta=0.7, paper_beta=0.2),
+        "sac": Setting(
+            SacHParams(target_entropy=1.0), paper=Setting(SacHParams(target_entropy=-2.0))
+        ),
         "dacer": Setting(DacerHParams(target_entropy=-1.8), updates_per_call=2),
         "sql": Setting(SqlHParams(alpha=0.2)),
-        "s2ac": Setting(S2acHParams(alpha=0.2)),
+        "s2ac": Setting(S2acHParams(alpha=0.7), paper=Setting(S2acHParams(alpha=0.2))),
     },
 )
