@@ -40,14 +40,17 @@ def describe(job: Job) -> str:
 
 
 def estimate(job: Job) -> tuple[float, float]:
-    """Time one update and one step of all environments, of all members.
+    """Time one update and one step of all environments, of the members that run side by side.
 
     -> expected seconds of compiling and of the whole budget.
     """
     config, schedule = job.config.train, job.schedule
     keys, _ = sweep.keys(job.members)
+    count = len(keys)
+    together = sweep.side_by_side(count)
+    keys, hparams = jax.tree.map(lambda x: x[:together], (keys, job.members.hparams))
     spec = job.env.spec
-    agents = jax.vmap(job.algorithm.init, (0, 0, None))(keys, job.members.hparams, spec.obs_size)
+    agents = jax.vmap(job.algorithm.init, (0, 0, None))(keys, hparams, spec.obs_size)
     shape = (len(keys), job.algorithm.num_minibatches, config.batch_size)
     obs, action, scalar = (
         jnp.zeros((*shape, *s)) for s in ((spec.obs_size,), (spec.action_size,), ())
@@ -64,7 +67,8 @@ def estimate(job: Job) -> tuple[float, float]:
     step = _time(jax.vmap(act_and_step), agents, states, keys)
     steps = schedule.env_steps(config, schedule.epochs) / config.num_envs
     calls = schedule.updates(config, schedule.epochs) / job.algorithm.num_minibatches
-    return COMPILE_FACTOR * (update[0] + step[0]), calls * update[1] + steps * step[1]
+    run = (calls * update[1] + steps * step[1]) * count / together
+    return COMPILE_FACTOR * (update[0] + step[0]), run
 
 
 def _time(function: Callable, *arguments: Any) -> tuple[float, float]:

@@ -59,13 +59,18 @@ def keys(members: Members) -> tuple[jax.Array, jax.Array]:
     return pairs[:, 0], pairs[:, 1]
 
 
+def side_by_side(count: int) -> int:
+    """Say how many of `count` members run at a time: all, but one on a CPU."""
+    return 1 if jax.default_backend() == "cpu" else count
+
+
 def over_members(epoch: Callable[[Any], tuple[Any, Any]]) -> Callable[[Any], tuple[Any, Any]]:
     """Make (state) -> (state, metrics) of one member that of N members, leaves [N, ...].
 
     An accelerator takes them side by side. A CPU takes them in turn, in one program as well: one
     member's arrays stay in the cache, which is 1.2 to 1.5 times faster.
     """
-    if jax.default_backend() != "cpu":
+    if side_by_side(2) == 2:
         return jax.vmap(epoch)
 
     def in_turn(states: Any, member: jax.Array) -> tuple[Any, Any]:

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
+from experiments import exits
 
 
 class _Parser(argparse.ArgumentParser):
@@ -85,10 +85,10 @@ def main(words: list[str]) -> int:
         return execute(args, rest)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return exits.BAD_INPUT
     except KeyboardInterrupt:
         print("stopped; nothing after the last checkpoint is kept", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return exits.INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -20,12 +20,11 @@ from drac_jax.report import Reporter
 from drac_jax.robustness import MEASURES, RobustnessConfig
 from drac_jax.runner import Interrupted, Run
 from drac_jax.types import Environment
-from experiments import EXPERIMENTS, find
+from experiments import EXPERIMENTS, exits, find
 from experiments.compare import compare
 from experiments.options import parse, parse_as
 
 BARE_RUN = "multigoal_amortized"
-EXIT_INTERRUPTED = 130
 TABLE = {
     "eval/return": "return",
     "eval/reachable_modes": "goals",
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace, words: list[str]) -> int:
         summary = session.resume() if args.resume else session.start()
     except Interrupted as stop:
         reporter.say(f'{stop}; go on with: make run ARGS="--resume {folder}"')
-        return EXIT_INTERRUPTED
+        return exits.INTERRUPTED
     finally:
         reporter.close()
     _print_results(summary["seeds"])

@@ -21,10 +21,9 @@ from drac_jax.job import Job
 from drac_jax.methods import METHODS
 from drac_jax.report import Reporter
 from drac_jax.runner import Interrupted
-from experiments import EXPERIMENTS, find
+from experiments import EXPERIMENTS, exits, find
 from experiments.options import GRID, parse
 
-EXIT_BROKEN, EXIT_INTERRUPTED = 2, 130
 NO_TERMINAL_WIDTH = 1_000  # characters: no cell of a table is broken
 Option = list[str]  # a word that starts with two dashes, and its values
 
@@ -69,14 +68,14 @@ def compare(args: argparse.Namespace, words: list[str]) -> int:
     except (Interrupted, KeyboardInterrupt) as stop:
         go_on = f'make compare ARGS="--resume {folder}"'
         reporter.say(f"{str(stop) or 'stopped at once'}; go on with: {go_on}")
-        return EXIT_INTERRUPTED
+        return exits.INTERRUPTED
     finally:
         reporter.close()
     _print_table(results)
     for name, why in broken.items():
         print(f"note: {name} broke down and is not in the table: {why}")
     print(f"table and pictures: {folder}")
-    return EXIT_BROKEN if broken else 0
+    return exits.BAD_INPUT if broken else 0
 
 
 def _asked(args: argparse.Namespace, words: list[str]) -> Plan:
