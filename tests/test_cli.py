@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from drac_jax.methods import METHODS
+from experiments import EXPERIMENTS
 from experiments.__main__ import main
 
 
@@ -99,10 +101,15 @@ def test_run_folder_that_cannot_be_made_is_reported_before_compiling(error_of, t
     assert "--runs-dir" in said
 
 
-def test_list_names_every_experiment_and_its_presets(capsys):
+def test_list_names_every_task_with_its_presets_and_every_method(capsys):
     assert main(["list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("multigoal_amortized ") and "paper" in line for line in lines)
+    lines = {
+        words[0]: line for line in capsys.readouterr().out.splitlines() if (words := line.split())
+    }
+    for name, experiment in EXPERIMENTS.items():
+        task, _, method = name.rpartition("_")
+        assert all(preset in lines[task] for preset in experiment.presets)
+        assert METHODS[method].summary in lines[method]
 
 
 @pytest.mark.parametrize("words", [[], ["--help"]])
