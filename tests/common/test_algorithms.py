@@ -50,10 +50,11 @@ def drac_case(
     make_actor: Callable[[int], Actor],
     diversity: Diversity,
     explorer: dict[str, float] | None = None,
+    critic_hidden: tuple[int, ...] = HIDDEN,
 ) -> Case:
     return Case(
         name,
-        lambda action_size: make_drac(make_actor(action_size), diversity, HIDDEN),
+        lambda action_size: make_drac(make_actor(action_size), diversity, critic_hidden),
         DracHParams(),
         frozen={"alpha_init": 1e-6, "alpha_lr": 1e-9, "actor_lr": 1e-9},
         explorer=explorer or {"beta": 0.3},
@@ -82,6 +83,7 @@ CASES = [
         lambda action_size: diffusion(action_size, 3, (32, 32)),
         all_pairs(4),
         {"beta": 0.2, "actor_lr": 2e-3, "tau": 0.05},
+        (32, 32),
     ),
     Case(
         "sac",
