@@ -73,4 +73,4 @@ def panel_title(method: str, seed: Mapping[str, Any]) -> str:
     """Say what a panel shows, in two lines."""
     arrive = 100 * seed["eval/arrival_rate"]
     goals = seed["eval/reachable_modes"]
-    return f"{method}, seed {seed['seed']}\n{goals} goals, {arrive:.0f} % arrive"
+    return f"{method}, seed {seed['seed']}\n{plots.count_of_goals(goals)}, {arrive:.0f} % arrive"

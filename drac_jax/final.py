@@ -95,4 +95,5 @@ def draw_trajectories(
 def _title(result: Result) -> str:
     label = " ".join(f"{k} {v:g}" for k, v in result.items() if "/" not in k)
     arrive = 100 * result["eval/arrival_rate"]
-    return f"{label}: {result['eval/reachable_modes']} goals, {arrive:.0f} % arrive"
+    goals = plots.count_of_goals(result["eval/reachable_modes"])
+    return f"{label}: {goals}, {arrive:.0f} % arrive"

@@ -106,6 +106,11 @@ def trajectories(
     save(figure, path)
 
 
+def count_of_goals(count: int) -> str:
+    """Write `1 goal` or `3 goals`."""
+    return f"{count} goal{'' if count == 1 else 's'}"
+
+
 def draw_scene(axis: Axes, scene: Scene) -> None:
     """Draw walls, numbered goals and the start."""
     x_min, x_max, y_min, y_max = scene.bounds
