@@ -2,20 +2,42 @@
 
 from typing import Any
 
-from drac_jax.actors import amortized
-from drac_jax.algorithms import DracHParams, make_drac
+from drac_jax.actors import amortized, diffusion, gaussian, stein_start
+from drac_jax.algorithms import (
+    DacerHParams,
+    DracHParams,
+    S2acHParams,
+    SacHParams,
+    SqlHParams,
+    make_dacer,
+    make_drac,
+    make_s2ac,
+    make_sac,
+    make_sql,
+)
 from drac_jax.diversity import all_pairs, paired
 from drac_jax.train import TrainConfig, make_train
 
 __all__ = [
+    "DacerHParams",
     "DracHParams",
+    "S2acHParams",
+    "SacHParams",
+    "SqlHParams",
     "TrainConfig",
     "all_pairs",
     "amortized",
+    "diffusion",
+    "gaussian",
     "load_policy",
+    "make_dacer",
     "make_drac",
+    "make_s2ac",
+    "make_sac",
+    "make_sql",
     "make_train",
     "paired",
+    "stein_start",
 ]
 
 
