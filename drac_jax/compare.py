@@ -93,13 +93,15 @@ def draw(results: Mapping[str, Result], title: str, scene: Scene | None, folder:
     """Draw the learning curves and, where there is a map, episodes of each method's median seed."""
     records = {name: result.records for name, result in results.items()}
     compare_plots.curves(records, title, folder / "curves.png")
-    kept = {name: r for name, r in results.items() if r.episodes is not None}
-    if scene is None or not kept:
+    if scene is None:
         return
     paths, goals, titles = [], [], []
-    for name, (seeds, _, episodes) in kept.items():
+    for name, (seeds, _, episodes) in results.items():
+        if episodes is None:
+            continue
         member = compare_plots.median_member(seeds)
-        paths.append(episodes["paths"][member])  # type: ignore[index]
-        goals.append(episodes["goals"][member])  # type: ignore[index]
+        paths.append(episodes["paths"][member])
+        goals.append(episodes["goals"][member])
         titles.append(compare_plots.panel_title(name, seeds[member]))
-    plots.trajectories([scene] * len(kept), paths, goals, titles, folder / "trajectories.png")
+    if titles:
+        plots.trajectories([scene] * len(titles), paths, goals, titles, folder / "trajectories.png")

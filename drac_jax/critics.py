@@ -70,7 +70,11 @@ def score(
 def best_of(params: Params, critic: TwinCritic, obs: jax.Array, actions: jax.Array) -> jax.Array:
     """Pick the action of the highest min Q of each state. obs: [E, O]; actions: [K, E, A]
     -> [E, A]."""
-    q = critic.apply(params, obs, actions).min(axis=-1)
+    return pick(actions, critic.apply(params, obs, actions).min(axis=-1))
+
+
+def pick(actions: jax.Array, q: jax.Array) -> jax.Array:
+    """Take each state's action of the highest q: [K, E]. actions: [K, E, A] -> [E, A]."""
     return jnp.take_along_axis(actions, q.argmax(axis=0)[None, :, None], axis=0)[0]
 
 

@@ -55,7 +55,8 @@ def interval(values: ArrayLike, statistic: Callable) -> tuple[np.ndarray, np.nda
 def estimate(values: ArrayLike, statistic: Callable) -> Estimate:
     """Compute a statistic of one number per seed, with its interval. values: [seeds]."""
     values = np.asarray(values, float)
-    if (values == values[0]).all():
+    found = interval(values, statistic) if (values != values[0]).any() else None
+    if found is None:
         return Estimate(float(values[0]), None)
-    low, high = interval(values, statistic)  # type: ignore[misc]
+    low, high = found
     return Estimate(float(statistic(values)), (float(low), float(high)))

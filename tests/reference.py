@@ -1,10 +1,12 @@
 """Arrays of the reference implementation, kept beside the repository and not part of it."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -17,6 +19,31 @@ def load(name: str) -> dict[str, np.ndarray]:
     if not path.exists():
         pytest.skip(f"no reference data: {path} is missing")
     return dict(np.load(path))
+
+
+class Case(NamedTuple):
+    """One precision: the arrays, how near ours must be, and what our functions return."""
+
+    data: dict[str, np.ndarray]
+    close: dict[str, float]
+    weights_close: dict[str, float]
+    results: dict[str, Any]
+
+
+def case(name: str, precision: str, close: dict[str, dict], *functions: Callable) -> Case:
+    """Compute functions of one file's arrays in a precision. close: precision -> tolerances."""
+    data = load(name)
+    weights_close = {"rtol": 0.0, "atol": {"float32": 2e-6, "float64": 1e-10}[precision]}
+    return Case(data, close[precision], weights_close, compute(data, precision, *functions))
+
+
+def compute(data: dict, precision: str, *functions: Callable) -> dict[str, Any]:
+    """Compile and call functions of the arrays in a precision, and join what they return."""
+    with jax.enable_x64(True) if precision == "float64" else nullcontext():
+        # The stored float64 arrays would stay float64 inputs of a float32 program otherwise.
+        given = {k: jnp.asarray(v, precision) for k, v in data.items() if v.dtype.kind == "f"}
+        parts = [jax.device_get(jax.jit(function)(given)) for function in functions]
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def mlp(data: dict, name: str) -> dict:

@@ -50,8 +50,12 @@ def squash(mu: jax.Array, log_std: jax.Array, eps: jax.Array) -> tuple[jax.Array
     """
     log_std = jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
     u = mu + jnp.exp(log_std) * eps
-    log_normal = -0.5 * jnp.square(eps) - log_std - 0.5 * math.log(2.0 * math.pi)
-    return jnp.tanh(u), (log_normal - log_tanh_slope(u)).sum(axis=-1)
+    return jnp.tanh(u), (log_normal(eps, log_std) - log_tanh_slope(u)).sum(axis=-1)
+
+
+def log_normal(eps: jax.Array, log_std: jax.Array) -> jax.Array:
+    """Compute the log-density of each coordinate mu + sigma eps of a Gaussian."""
+    return -0.5 * jnp.square(eps) - log_std - 0.5 * math.log(2.0 * math.pi)
 
 
 def log_tanh_slope(u: jax.Array) -> jax.Array:

@@ -7,7 +7,6 @@ particles is that of the start less step_size times the divergences, in closed f
 Source: S2AC, arXiv 2405.00987 (ICLR 2024), and the baseline of arXiv 2511.01374.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from drac_jax import kernels
-from drac_jax.actors.gaussian import LOG_STD_MAX, LOG_STD_MIN, log_tanh_slope
+from drac_jax.actors.gaussian import LOG_STD_MAX, LOG_STD_MIN, log_normal, log_tanh_slope
 from drac_jax.networks import MLP
 from drac_jax.types import Params
 
@@ -66,8 +65,7 @@ def begin(mean: jax.Array, std: jax.Array, noise: jax.Array) -> Particles:
     Their log-density is that of the whole Gaussian: as in the reference, not renormalised for the
     0.3 % that each dimension loses by the cut.
     """
-    log_prob = -0.5 * jnp.square(noise) - jnp.log(std) - 0.5 * math.log(2.0 * math.pi)
-    return Particles(mean + std * noise, log_prob.sum(axis=-1))
+    return Particles(mean + std * noise, log_normal(noise, jnp.log(std)).sum(axis=-1))
 
 
 def stein_step(

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from drac_jax import critics, distributional, duals, entropy, optim
+from drac_jax.algorithms.start import start_networks
 from drac_jax.distributional import DistributionalTwin
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 
@@ -145,17 +146,15 @@ def check(mixture_components: int, entropy_samples: int, entropy_period: int) ->
 def init_agent(
     key: jax.Array, nets: DacerNetworks, hparams: DacerHParams, obs_size: int
 ) -> DacerAgent:
-    """Draw the networks; the target critic starts as a copy of the critic."""
-    actor_key, critic_key = jax.random.split(key)
-    hparams = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), hparams)
-    critic_params = nets.critic.init(critic_key, obs_size, nets.actor.action_size)
+    """Draw the networks, and start what else there is."""
+    begun = start_networks(key, nets.actor, nets.critic, hparams, obs_size)
     return DacerAgent(
-        actor=optim.init(nets.actor.init(actor_key, obs_size)),
-        critic=optim.init(critic_params),
-        target_critic=critic_params,
+        actor=begun.actor,
+        critic=begun.critic,
+        target_critic=begun.target_critic,
         running_std=jnp.zeros(2, jnp.float32),
-        alpha=optim.init(duals.parameter(hparams.alpha_init)),
-        hparams=hparams,
+        alpha=optim.init(duals.parameter(begun.hparams.alpha_init)),
+        hparams=begun.hparams,
     )
 
 
@@ -274,4 +273,4 @@ def best_of_samples(agent: DacerAgent, nets: DacerNetworks, obs: jax.Array) -> j
     latents = nets.actor.latent(jax.random.key(0), (MODE_SAMPLES, 1))
     actions = nets.squash(nets.actor.apply(agent.actor.params, obs, latents))
     q = nets.critic.apply(agent.critic.params, obs, actions).mean.min(axis=-1)
-    return jnp.take_along_axis(actions, q.argmax(axis=0)[None, :, None], axis=0)[0]
+    return critics.pick(actions, q)

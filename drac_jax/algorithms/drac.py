@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from drac_jax import critics, duals, optim
+from drac_jax.algorithms.start import start_networks
 from drac_jax.diversity import Diversity, as_beta, target_diversity
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 
@@ -90,16 +91,14 @@ def make_drac(
 def init_agent(
     key: jax.Array, nets: DracNetworks, hparams: DracHParams, obs_size: int
 ) -> DracAgent:
-    """Draw the networks; the target critic starts as a copy of the critic."""
-    actor_key, critic_key = jax.random.split(key)
-    hparams = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), hparams)
-    critic_params = nets.critic.init(critic_key, obs_size, nets.actor.action_size)
+    """Draw the networks, and start what else there is."""
+    begun = start_networks(key, nets.actor, nets.critic, hparams, obs_size)
     return DracAgent(
-        actor=optim.init(nets.actor.init(actor_key, obs_size)),
-        critic=optim.init(critic_params),
-        target_critic=critic_params,
-        alpha=optim.init(duals.parameter(hparams.alpha_init)),
-        hparams=hparams,
+        actor=begun.actor,
+        critic=begun.critic,
+        target_critic=begun.target_critic,
+        alpha=optim.init(duals.parameter(begun.hparams.alpha_init)),
+        hparams=begun.hparams,
     )
 
 

@@ -26,6 +26,7 @@ from flax import struct
 
 from drac_jax import critics, optim
 from drac_jax.actors import stein
+from drac_jax.algorithms.start import start_networks
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
 
 
@@ -109,15 +110,8 @@ def check(particles: int, svgd_steps: int) -> None:
 def init_agent(
     key: jax.Array, nets: S2acNetworks, hparams: S2acHParams, obs_size: int
 ) -> S2acAgent:
-    """Draw the networks; the target critic starts as a copy of the critic."""
-    actor_key, critic_key = jax.random.split(key)
-    critic_params = nets.critic.init(critic_key, obs_size, nets.start.action_size)
-    return S2acAgent(
-        actor=optim.init(nets.start.init(actor_key, obs_size)),
-        critic=optim.init(critic_params),
-        target_critic=critic_params,
-        hparams=jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), hparams),
-    )
+    """Draw the networks."""
+    return S2acAgent(*start_networks(key, nets.start, nets.critic, hparams, obs_size))
 
 
 def update_step(

@@ -19,6 +19,7 @@ from flax import struct
 
 from drac_jax import critics, duals, optim
 from drac_jax.actors.gaussian import Gaussian
+from drac_jax.algorithms.start import start_networks
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
 
 
@@ -80,16 +81,14 @@ def make_sac(actor: Gaussian, critic_hidden: tuple[int, ...] = (256, 256)) -> Al
 
 
 def init_agent(key: jax.Array, nets: SacNetworks, hparams: SacHParams, obs_size: int) -> SacAgent:
-    """Draw the networks; the target critic starts as a copy of the critic."""
-    actor_key, critic_key = jax.random.split(key)
-    hparams = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), hparams)
-    critic_params = nets.critic.init(critic_key, obs_size, nets.actor.action_size)
+    """Draw the networks, and start what else there is."""
+    begun = start_networks(key, nets.actor, nets.critic, hparams, obs_size)
     return SacAgent(
-        actor=optim.init(nets.actor.init(actor_key, obs_size)),
-        critic=optim.init(critic_params),
-        target_critic=critic_params,
-        alpha=optim.init(duals.parameter(hparams.alpha_init)),
-        hparams=hparams,
+        actor=begun.actor,
+        critic=begun.critic,
+        target_critic=begun.target_critic,
+        alpha=optim.init(duals.parameter(begun.hparams.alpha_init)),
+        hparams=begun.hparams,
     )
 
 

@@ -19,10 +19,10 @@ import math
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import struct
 
 from drac_jax import critics, kernels, optim
+from drac_jax.algorithms.start import start_networks
 from drac_jax.networks import in_parts
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 
@@ -91,15 +91,8 @@ def make_sql(
 
 
 def init_agent(key: jax.Array, nets: SqlNetworks, hparams: SqlHParams, obs_size: int) -> SqlAgent:
-    """Draw the networks; the target critic starts as a copy of the critic."""
-    actor_key, critic_key = jax.random.split(key)
-    critic_params = nets.critic.init(critic_key, obs_size, nets.actor.action_size)
-    return SqlAgent(
-        actor=optim.init(nets.actor.init(actor_key, obs_size)),
-        critic=optim.init(critic_params),
-        target_critic=critic_params,
-        hparams=jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), hparams),
-    )
+    """Draw the networks."""
+    return SqlAgent(*start_networks(key, nets.actor, nets.critic, hparams, obs_size))
 
 
 def update_step(

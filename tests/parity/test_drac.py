@@ -1,7 +1,6 @@
 """DrAC's update against the reference implementation: the same weights, batch and latents."""
 
-from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,26 +18,15 @@ HIDDEN = (32, 32)
 NETS = drac.DracNetworks(amortized(3, 16, HIDDEN), critics.twin_critic(HIDDEN), diversity.paired(8))
 
 
-class Case(NamedTuple):
-    """One precision: the arrays, how near ours must be, and what our functions return."""
-
-    data: dict[str, np.ndarray]
-    close: dict[str, float]
-    weights_close: dict[str, float]
-    results: dict[str, Any]
+CLOSE = {
+    "float32": {"rtol": 2e-5, "atol": 2e-5},
+    "float64": {"rtol": 1e-10, "atol": 1e-10},
+}
 
 
-@pytest.fixture(scope="module", params=["float32", "float64"])
-def case(request) -> Case:
-    data = reference.load("drac_amortized")
-    double = request.param == "float64"
-    tolerance = 1e-10 if double else 2e-5
-    with jax.enable_x64(True) if double else nullcontext():
-        # The stored float64 arrays would stay float64 inputs of a float32 program otherwise.
-        given = {k: jnp.asarray(v, request.param) for k, v in data.items() if v.dtype.kind == "f"}
-        results = jax.device_get(jax.jit(parts_of_update)(given) | jax.jit(six_updates)(given))
-    close = {"rtol": tolerance, "atol": tolerance}
-    return Case(data, close, {"rtol": 0.0, "atol": 1e-10 if double else 2e-6}, results)
+@pytest.fixture(scope="module", params=CLOSE)
+def case(request) -> reference.Case:
+    return reference.case("drac_amortized", request.param, CLOSE, parts_of_update, six_updates)
 
 
 def agent_of(data: dict) -> drac.DracAgent:

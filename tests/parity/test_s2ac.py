@@ -1,8 +1,7 @@
 """S2AC's update against the reference implementation: the same weights, batch and noise."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,64 +13,37 @@ from drac_jax.actors import stein
 from drac_jax.algorithms import s2ac
 from drac_jax.types import Transition
 from tests import reference
+from tests.reference import assert_trees_close, mlp, twin
 
 HIDDEN = (32, 32)
 STEPS = 3
 NETS = s2ac.S2acNetworks(stein.stein_start(3, HIDDEN), critics.twin_critic(HIDDEN), STEPS)
 
 
-class Case(NamedTuple):
-    """One precision: the arrays, how near ours must be, and what our functions return."""
-
-    data: dict[str, np.ndarray]
-    close: dict[str, float]
-    weights_close: dict[str, float]
-    results: dict[str, Any]
+CLOSE = {
+    "float32": {"rtol": 1e-4, "atol": 1e-5},
+    "float64": {"rtol": 1e-10, "atol": 1e-10},
+}
 
 
-@pytest.fixture(scope="module", params=["float32", "float64"])
-def case(request) -> Case:
-    data = reference.load("s2ac")
-    double = request.param == "float64"
-    with jax.enable_x64(True) if double else nullcontext():
-        # The stored float64 arrays would stay float64 inputs of a float32 program otherwise.
-        given = {k: jnp.asarray(v, request.param) for k, v in data.items() if v.dtype.kind == "f"}
-        results = jax.device_get(jax.jit(parts_of_update)(given) | jax.jit(one_update)(given))
-    close = {"rtol": 1e-10, "atol": 1e-10} if double else {"rtol": 1e-4, "atol": 1e-5}
-    return Case(data, close, {"rtol": 0.0, "atol": 1e-10 if double else 2e-6}, results)
+@pytest.fixture(scope="module", params=CLOSE)
+def case(request) -> reference.Case:
+    return reference.case("s2ac", request.param, CLOSE, parts_of_update, one_update)
 
 
-def layers(kernels_and_biases: list[tuple[jax.Array, jax.Array]]) -> dict:
-    named = {
-        f"PartsDense_{i}": {"kernel": kernel, "bias": bias}
-        for i, (kernel, bias) in enumerate(kernels_and_biases)
-    }
-    return {"params": named}
-
-
-def layer(data: dict, name: str, i: int) -> tuple[jax.Array, jax.Array]:
-    return data[f"{name}_w{i}"].T, data[f"{name}_b{i}"]
-
-
-def twin(data: dict, when: str, net: str, xp: Any = np) -> dict:
-    members = [layers([layer(data, f"{when}_{net}{i}", j) for j in range(3)]) for i in (1, 2)]
-    return jax.tree.map(lambda *leaves: xp.stack(leaves), *members)
-
-
-def actor(data: dict, when: str, xp: Any = np) -> dict:
+def actor(data: dict, when: str, concatenate: Callable = np.concatenate) -> dict:
     """Join their two heads, the layers 2 and 3, into one."""
-    trunk = [layer(data, f"{when}_actor", i) for i in (0, 1)]
-    heads = zip(*(layer(data, f"{when}_actor", i) for i in (2, 3)), strict=True)
-    kernel, bias = (xp.concatenate(both, axis=-1) for both in heads)
-    return layers([*trunk, (kernel, bias)])
+    *trunk, mean, log_std = mlp(data, f"{when}_actor")["params"].values()
+    heads = jax.tree.map(lambda *both: concatenate(both, axis=-1), mean, log_std)
+    return {"params": {f"PartsDense_{i}": layer for i, layer in enumerate([*trunk, heads])}}
 
 
 def agent_of(data: dict) -> s2ac.S2acAgent:
     others = {name: data[f"hp_{name}"] for name in ("gamma", "tau", "alpha", "svgd_lr")}
     return s2ac.S2acAgent(
-        optim.init(actor(data, "init", jnp)),
-        optim.init(twin(data, "init", "q", jnp)),
-        twin(data, "init", "tq", jnp),
+        optim.init(actor(data, "init", jnp.concatenate)),
+        optim.init(twin(data, "init", "q", jnp.stack)),
+        twin(data, "init", "tq", jnp.stack),
         s2ac.S2acHParams(actor_lr=data["hp_lr"], critic_lr=data["hp_lr"], **others),
     )
 
@@ -160,10 +132,6 @@ def parts_of_update(data: dict) -> dict[str, Any]:
 def one_update(data: dict) -> dict[str, Any]:
     new, metrics = s2ac.update_step(agent_of(data), NETS, *batch_of(data))
     return {"new": new, "metrics": metrics}
-
-
-def assert_trees_close(ours: Any, theirs: Any, tolerance: dict[str, float]) -> None:
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """SAC's update against the reference implementation: the same weights, batch and noise."""
 
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,25 +20,15 @@ HIDDEN = (32, 32)
 NETS = sac.SacNetworks(gaussian(3, HIDDEN), critics.twin_critic(HIDDEN))
 
 
-class Case(NamedTuple):
-    """One precision: the arrays, how near ours must be, and what our functions return."""
-
-    data: dict[str, np.ndarray]
-    close: dict[str, float]
-    weights_close: dict[str, float]
-    results: dict[str, Any]
+CLOSE = {
+    "float32": {"rtol": 1e-4, "atol": 1e-4},
+    "float64": {"rtol": 1e-8, "atol": 1e-8},
+}
 
 
-@pytest.fixture(scope="module", params=["float32", "float64"])
-def case(request) -> Case:
-    data = reference.load("sac")
-    double = request.param == "float64"
-    with jax.enable_x64(True) if double else nullcontext():
-        given = {k: jnp.asarray(v, request.param) for k, v in data.items() if v.dtype.kind == "f"}
-        results = jax.device_get(jax.jit(parts_of_update)(given) | jax.jit(six_updates)(given))
-    tolerance = 1e-8 if double else 1e-4
-    close = {"rtol": tolerance, "atol": tolerance}
-    return Case(data, close, {"rtol": 0.0, "atol": 1e-10 if double else 2e-6}, results)
+@pytest.fixture(scope="module", params=CLOSE)
+def case(request) -> reference.Case:
+    return reference.case("sac", request.param, CLOSE, parts_of_update, six_updates)
 
 
 def agent_of(data: dict) -> sac.SacAgent:

@@ -1,8 +1,6 @@
 """SQL's update against the reference implementation: the same weights, batch and latents."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,43 +12,21 @@ from drac_jax.actors import amortized
 from drac_jax.algorithms import sql
 from drac_jax.types import Transition
 from tests import reference
+from tests.reference import assert_trees_close, mlp, twin
 
 HIDDEN = (32, 32)
 NETS = sql.SqlNetworks(amortized(3, 3, HIDDEN), critics.twin_critic(HIDDEN))
 
 
-class Case(NamedTuple):
-    """One precision: the arrays, how near ours must be, and what our functions return."""
-
-    data: dict[str, np.ndarray]
-    close: dict[str, float]
-    weights_close: dict[str, float]
-    results: dict[str, Any]
+CLOSE = {
+    "float32": {"rtol": 1e-4, "atol": 2e-5},
+    "float64": {"rtol": 1e-10, "atol": 1e-10},
+}
 
 
-@pytest.fixture(scope="module", params=["float32", "float64"])
-def case(request) -> Case:
-    data = reference.load("sql")
-    double = request.param == "float64"
-    with jax.enable_x64(True) if double else nullcontext():
-        # The stored float64 arrays would stay float64 inputs of a float32 program otherwise.
-        given = {k: jnp.asarray(v, request.param) for k, v in data.items() if v.dtype.kind == "f"}
-        results = jax.device_get(jax.jit(parts_of_update)(given) | jax.jit(one_update)(given))
-    close = {"rtol": 1e-10, "atol": 1e-10} if double else {"rtol": 1e-4, "atol": 2e-5}
-    return Case(data, close, {"rtol": 0.0, "atol": 1e-10 if double else 2e-6}, results)
-
-
-def mlp(data: dict, name: str) -> dict:
-    layers = {
-        f"PartsDense_{i}": {"kernel": data[f"{name}_w{i}"].T, "bias": data[f"{name}_b{i}"]}
-        for i in range(len(HIDDEN) + 1)
-    }
-    return {"params": layers}
-
-
-def twin(data: dict, when: str, net: str, stack: Callable = np.stack) -> dict:
-    members = [mlp(data, f"{when}_{net}{i}") for i in (1, 2)]
-    return jax.tree.map(lambda *leaves: stack(leaves), *members)
+@pytest.fixture(scope="module", params=CLOSE)
+def case(request) -> reference.Case:
+    return reference.case("sql", request.param, CLOSE, parts_of_update, one_update)
 
 
 def agent_of(data: dict) -> sql.SqlAgent:
@@ -120,10 +96,6 @@ def parts_of_update(data: dict) -> dict[str, Any]:
 def one_update(data: dict) -> dict[str, Any]:
     new, metrics = sql.update_step(agent_of(data), NETS, *batch_of(data))
     return {"new": new, "metrics": metrics}
-
-
-def assert_trees_close(ours: Any, theirs: Any, tolerance: dict[str, float]) -> None:
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), ours, theirs)
 
 
 @pytest.mark.parametrize(
