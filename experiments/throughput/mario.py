@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 import envs
-from envs.mario.decoder import load_weights
+from envs.mario.decoder import load_weights, module_of
 from envs.mario.level_gen import SHIPPED_DECODER
 from experiments.throughput import timing
 from experiments.throughput.environments import contender
@@ -53,8 +53,10 @@ def main(words: list[str]) -> None:
         for reward in REWARDS
     ]
     timings = timing.side_by_side([c for pair in pairs for c in pair], args.repeats)
+    module = module_of(load_weights(args.decoder))
     lines = [
-        f"Random actions, env steps per second: median and range of {args.repeats}.",
+        f"Random actions, env steps per second: median and range of {args.repeats}. "
+        f"Decoder: widths {module.widths}, attention {module.attention}.",
         "",
         "| environment | env steps/s, median | min - max | times the one in NumPy |",
         "| --- | ---: | ---: | ---: |",
