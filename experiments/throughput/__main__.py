@@ -2,7 +2,7 @@
 
 import sys
 
-SUITES = ("update", "methods", "envs")
+SUITES = ("update", "methods", "envs", "diversity")
 
 
 def main(words: list[str]) -> int:
@@ -14,6 +14,8 @@ def main(words: list[str]) -> int:
         from experiments.throughput.methods import main as run
     elif suite == "envs":
         from experiments.throughput.environments import main as run
+    elif suite == "diversity":
+        from experiments.throughput.diversity import main as run
     else:
         print(
             f"error: suite {suite!r} is unknown; use BENCH={' or '.join(SUITES)}", file=sys.stderr
