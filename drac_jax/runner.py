@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from drac_jax import final, report, sweep
+from drac_jax import devices, final, processes, report, sweep
 from drac_jax import job as jobs
 from drac_jax.checkpoint import KEEP, Checkpoints
-from drac_jax.evaluate import make_evaluate
+from drac_jax.evaluate import Episodes, make_evaluate
 from drac_jax.job import Job
 from drac_jax.report import Reporter
 from drac_jax.train import TrainState
@@ -39,9 +40,12 @@ class Run:
 
     def __init__(self, job: Job, folder: Path, reporter: Reporter):
         report.check_writable(folder, (KEEP + 1) * jobs.state_bytes(job))
+        jobs.check_state_memory(job)
         self.job, self.folder, self.reporter = job, folder, reporter
         self.checkpoints = Checkpoints(folder / report.CHECKPOINTS)
-        self.train_keys, self.eval_keys = sweep.keys(job.members)
+        start = (*sweep.keys(job.members), job.members.hparams)
+        self.train_keys, self.eval_keys, self.hparams = devices.copies(job.mesh, start)
+        self.writes = processes.is_first()
         self.train_seconds = 0.0
         self.first = 0
         self.stop_asked = False  # in the last epoch, which is no reason not to finish the run
@@ -49,15 +53,17 @@ class Run:
     def start(self) -> dict[str, Any]:
         """Train from the beginning. -> the summary."""
         facts = {"spec": _spec_record(self.job), **report.environment_facts()}
-        report.write_json(self.folder / report.CONFIG, jobs.identity(self.job) | facts)
+        if self.writes:
+            report.write_json(self.folder / report.CONFIG, jobs.identity(self.job) | facts)
         programs = self._compile()
         self.reporter.busy("filling the replay until learning starts")
-        return self._train(programs, programs.init(self.train_keys, self.job.members.hparams))
+        return self._train(programs, programs.init(self.train_keys, self.hparams))
 
     def resume(self) -> dict[str, Any]:
         """Go on from the newest checkpoint that can be read. -> the summary."""
         state, self.first = load_state(self.job, self.checkpoints, self.reporter)
-        report.drop_records_after(self.folder / report.METRICS, self.first)
+        if self.writes:
+            report.drop_records_after(self.folder / report.METRICS, self.first)
         total = self.job.schedule.epochs
         self.reporter.say(f"resuming {self.folder} after epoch {self.first} of {total}")
         return self._train(self._compile(), state)
@@ -67,13 +73,12 @@ class Run:
         self.reporter.busy("compiling (once per run)")
         began = time.perf_counter()
         job, state = self.job, jobs.abstract_state(self.job)
-        evaluate = make_evaluate(job.env, job.algorithm.act, job.config.eval.episodes)
-        init = jax.jit(jax.vmap(job.functions.init))
-        epoch = jax.jit(sweep.over_members(job.functions.epoch), donate_argnums=0)
+        init, epoch = make_programs(job)
+        evaluate = devices.on_members(job.mesh, jax.vmap(_make_inspect(job)))
         programs = Programs(
-            init=init.lower(self.train_keys, job.members.hparams).compile(),
+            init=init.lower(self.train_keys, self.hparams).compile(),
             epoch=epoch.lower(state).compile(),
-            evaluate=jax.jit(jax.vmap(evaluate)).lower(state.agent, self.eval_keys).compile(),
+            evaluate=evaluate.lower(state.agent, self.eval_keys).compile(),
         )
         seconds = time.perf_counter() - began
         self.reporter.say(f"compiled in {seconds:.1f} s")
@@ -83,30 +88,31 @@ class Run:
         epochs = self.job.schedule.epochs
         with _stop_requests(self.reporter) as stop_asked:
             for epoch in range(self.first + 1, epochs + 1):
-                state = self._epoch(programs, state, epoch, save=stop_asked)
-                if stop_asked() and epoch < epochs:
+                state, stop = self._epoch(programs, state, epoch, stop_asked)
+                if stop and epoch < epochs:
                     raise Interrupted(f"stopped after epoch {epoch} of {epochs}, all saved")
-            self.stop_asked = stop_asked()
+            self.stop_asked = processes.any_asks(stop_asked())
         return self._finish(programs, state)
 
     def _epoch(
-        self, programs: Programs, state: TrainState, epoch: int, save: Callable[[], bool]
-    ) -> TrainState:
-        """Train, evaluate, record and save one epoch."""
+        self, programs: Programs, state: TrainState, epoch: int, stop_asked: Callable[[], bool]
+    ) -> tuple[TrainState, bool]:
+        """Train, evaluate, record and save one epoch. -> the state, and whether to stop here."""
         began = time.perf_counter()
         state, scalars = jax.block_until_ready(programs.epoch(state))
         self.train_seconds += time.perf_counter() - began
-        episodes = jax.device_get(programs.evaluate(state.agent, self._keys(epoch)))
-        records = self._records(epoch, jax.device_get(scalars), final.summarise(self.job, episodes))
-        self._check_finite(records, state)
-        report.append_records(self.folder / report.METRICS, records)
+        evaluated = programs.evaluate(state.agent, self._keys(epoch))
+        scalars, (episodes, finite) = jax.device_get((scalars, evaluated))
+        records = self._records(epoch, scalars, final.summarise(self.job, episodes))
+        self._check_finite(records, finite)
+        if self.writes:
+            report.append_records(self.folder / report.METRICS, records)
         self.reporter.log(records)
-        job = self.job
-        due = epoch % job.config.checkpoint_every == 0 or epoch == job.schedule.epochs
-        if due or save():
+        job, stop = self.job, processes.any_asks(stop_asked())
+        if stop or epoch % job.config.checkpoint_every == 0 or epoch == job.schedule.epochs:
             self.checkpoints.save(epoch, state, jobs.identity(job))
         self.reporter.busy(self._progress(epoch, records))
-        return state
+        return state, stop
 
     def _keys(self, epoch: int) -> jax.Array:
         """Derive an epoch's evaluation keys, the same whether resumed or not."""
@@ -125,7 +131,7 @@ class Run:
             for i, result in enumerate(results)
         ]
 
-    def _check_finite(self, records: list[Record], state: TrainState) -> None:
+    def _check_finite(self, records: list[Record], finite: Any) -> None:
         """Stop where learning has broken down; the last checkpoint is from before.
 
         The metrics are from before an update and the parameters from after it: see both.
@@ -137,8 +143,8 @@ class Run:
             if "/" in name and not name.startswith("train/") and not np.isfinite(value)
         ] + [
             f"agent{jax.tree_util.keystr(path)} became non-finite"
-            for path, leaf in jax.tree_util.tree_leaves_with_path(state.agent)
-            if not np.isfinite(leaf).all()
+            for path, leaf in jax.tree_util.tree_leaves_with_path(finite)
+            if not leaf.all()
         ]
         if broken:
             kept = f"the last good checkpoint is kept in {self.folder}"
@@ -185,9 +191,10 @@ class Run:
             "timings": self._timings(programs.compile_seconds),
             **report.environment_facts(),
         }
-        final.save_episodes(self.job, self.folder, episodes)
-        report.write_json(self.folder / report.SUMMARY, summary)
-        final.draw(self.job, self.folder, episodes, results)
+        if self.writes:
+            final.save_episodes(self.job, self.folder, episodes)
+            report.write_json(self.folder / report.SUMMARY, summary)
+            final.draw(self.job, self.folder, episodes, results)
         return summary
 
     def _timings(self, compile_seconds: float) -> dict[str, float]:
@@ -203,6 +210,30 @@ class Run:
             "env_steps_per_s": (steps[1] - steps[0]) * rate,
             "updates_per_s": (updates[1] - updates[0]) * rate,
         }
+
+
+def make_programs(job: Job) -> tuple[Callable, Callable]:
+    """Make the start and the epoch of all members, on the job's devices: (keys, hparams) -> states
+    and (states) -> (states, metrics)."""
+    mesh, state = job.mesh, jobs.abstract_state(job)
+    places = jax.tree.map(lambda x: x.sharding, state)
+    init = devices.over(mesh, jax.vmap(job.functions.init))
+    epoch = devices.over(mesh, sweep.over_members(job.functions.epoch))
+    out = (places, devices.everywhere(mesh))
+    return (
+        jax.jit(init, out_shardings=places),
+        jax.jit(epoch, donate_argnums=0, out_shardings=out),
+    )
+
+
+def _make_inspect(job: Job) -> Callable[[Any, jax.Array], tuple[Episodes, Any]]:
+    """Make (agent, key) -> its episodes, and whether each leaf of it is finite."""
+    evaluate = make_evaluate(job.env, job.algorithm.act, job.config.eval.episodes)
+
+    def inspect(agent: Any, key: jax.Array) -> tuple[Episodes, Any]:
+        return evaluate(agent, key), jax.tree.map(lambda x: jnp.isfinite(x).all(), agent)
+
+    return inspect
 
 
 def load_state(job: Job, checkpoints: Checkpoints, reporter: Reporter) -> tuple[TrainState, int]:
