@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.stages import Wrapped
 
 from drac_jax.train import TrainState
 from drac_jax.types import Environment
@@ -128,7 +129,7 @@ def over(mesh: Mesh, function: Callable) -> Callable:
     )
 
 
-def on_members(mesh: Mesh, function: Callable) -> Callable:
+def on_members(mesh: Mesh, function: Callable) -> Wrapped:
     """Compile `function` as `over` says, what it returns readable by every process."""
     return jax.jit(over(mesh, function), out_shardings=everywhere(mesh))
 

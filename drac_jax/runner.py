@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.stages import Wrapped
 
 from drac_jax import devices, final, processes, report, sweep
 from drac_jax import job as jobs
@@ -212,7 +213,7 @@ class Run:
         }
 
 
-def make_programs(job: Job) -> tuple[Callable, Callable]:
+def make_programs(job: Job) -> tuple[Wrapped, Wrapped]:
     """Make the start and the epoch of all members, on the job's devices: (keys, hparams) -> states
     and (states) -> (states, metrics)."""
     mesh, state = job.mesh, jobs.abstract_state(job)

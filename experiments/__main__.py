@@ -101,7 +101,7 @@ def _set_up(args: argparse.Namespace) -> None:
 
         processes.join(processes.Cluster(*explicit, args.coordinator_timeout))
         if not processes.is_first():  # what is said is said once
-            sys.stdout = open(os.devnull, "w")
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _keep_compiled() -> None:
