@@ -5,6 +5,7 @@ Along `env` the parameters are copies, while environments, replay and minibatche
 strata: XLA adds up what each device makes of its share. The draws are those of one device.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -81,14 +82,16 @@ def state_shardings(mesh: Mesh, state: TrainState, env: Environment, num_envs: i
     """Say where every leaf of the members' states lives. state: shapes, leaves [members, ...]."""
     one_member = NamedSharding(mesh, PartitionSpec(MEMBER))
     by_env = NamedSharding(mesh, PartitionSpec(MEMBER, ENV))
-    rows_by_env = NamedSharding(mesh, PartitionSpec(MEMBER, None, ENV))
-    everywhere = jax.tree.map(lambda _: one_member, state)
+    places = jax.tree.map(lambda _: one_member, state)
     if mesh.shape[ENV] == 1:
-        return everywhere
-    return everywhere._replace(
-        env=jax.tree.map(lambda own: by_env if own else one_member, _has_envs(env, num_envs)),
-        replay=jax.tree.map(lambda x: rows_by_env if x.ndim == 4 else one_member, state.replay),
+        return places
+    replay = dataclasses.replace(
+        places.replay, data=NamedSharding(mesh, PartitionSpec(MEMBER, None, ENV))
     )
+    if state.replay.next_obs is not None:
+        replay = dataclasses.replace(replay, next_obs=by_env)
+    env_places = jax.tree.map(lambda own: by_env if own else one_member, _has_envs(env, num_envs))
+    return places._replace(env=env_places, replay=replay)
 
 
 def _has_envs(env: Environment, num_envs: int) -> Any:

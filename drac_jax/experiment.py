@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from drac_jax import sweep, train
+from drac_jax import schedule, sweep
 from drac_jax.methods import METHODS, Method
-from drac_jax.train import TrainConfig
+from drac_jax.schedule import TrainConfig
 from drac_jax.types import Environment, Scene
 
 DEFAULT_PRESET = "default"
@@ -99,7 +99,7 @@ def check(experiment: Experiment, config: RunConfig, env: Environment) -> list[s
     for name, value in vars(config.eval).items():
         if value < 1:
             raise ValueError(f"eval.{name}={value} must be at least 1")
-    train.check(config.train, method.make(env.spec, config.algorithm).num_minibatches)
+    schedule.check(config.train, method.make(env.spec, config.algorithm).num_minibatches)
     names = list(config.grid)
     points = {tuple(label.get(n) for n in names) for label in members_of(config).labels}
     warnings: list[str] = []

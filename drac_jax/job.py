@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 from drac_jax import devices, replay, report, sweep, train
 from drac_jax import experiment as exp
 from drac_jax.experiment import Experiment, RunConfig
+from drac_jax.schedule import Schedule, make_schedule, replay_rows
 from drac_jax.train import TrainState
 from drac_jax.types import Algorithm, Environment
 
@@ -23,7 +24,7 @@ class Job(NamedTuple):
     env: Environment
     algorithm: Algorithm
     members: sweep.Members
-    schedule: train.Schedule
+    schedule: Schedule
     functions: train.Train
     mesh: Mesh
 
@@ -43,7 +44,7 @@ def prepare(
     mesh, notes = devices.choose(num_devices, len(members.seeds), config.train.strata)
     check_memory(config, env, len(members.seeds), mesh)
     functions = train.make_train(env, algorithm, config.train)
-    schedule = train.make_schedule(config.train, algorithm.slow_period)
+    schedule = make_schedule(config.train, algorithm.slow_period)
     job = Job(experiment, config, preset, env, algorithm, members, schedule, functions, mesh)
     return job, warnings + notes
 
@@ -82,7 +83,7 @@ def check_memory(config: RunConfig, env: Environment, count: int, mesh: Mesh) ->
     free = MEMORY_SHARE * report.free_memory() * mesh.size / devices.sharing_memory(mesh)
     needed = _replay_bytes(config, env)
     if needed * count > free:
-        each = replay.nbytes(1, env.spec.obs_size, env.spec.action_size)
+        each = _nbytes(1, config, env)
         largest = int(free // (each * count)) // config.train.num_envs * config.train.num_envs
         raise ValueError(
             f"replay of {report.gigabytes(needed)} x {count} seed(s) does not fit in "
@@ -110,5 +111,10 @@ def check_state_memory(job: Job) -> None:
 
 
 def _replay_bytes(config: RunConfig, env: Environment) -> int:
-    capacity = train.replay_rows(config.train) * config.train.num_envs
-    return replay.nbytes(capacity, env.spec.obs_size, env.spec.action_size)
+    capacity = replay_rows(config.train) * config.train.num_envs
+    return _nbytes(capacity, config, env)
+
+
+def _nbytes(capacity: int, config: RunConfig, env: Environment) -> int:
+    sizes = (env.spec.obs_size, env.spec.action_size)
+    return replay.nbytes(capacity, *sizes, config.train.store_next_obs)

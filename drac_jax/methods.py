@@ -21,7 +21,8 @@ from drac_jax.algorithms import (
     make_sql,
 )
 from drac_jax.algorithms.dacer import clip
-from drac_jax.diversity import ARITHMETIC, GEOMETRIC, Diversity, all_pairs, check_beta, paired
+from drac_jax.diversity import Diversity, all_pairs, check_beta, paired
+from drac_jax.pairs import ARITHMETIC, GEOMETRIC
 from drac_jax.types import Algorithm, EnvSpec
 
 MEANS = {"geometric": GEOMETRIC, "arithmetic": ARITHMETIC}

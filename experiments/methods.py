@@ -7,7 +7,7 @@ from typing import Any
 from drac_jax.algorithms import DacerHParams, DracHParams, S2acHParams, SacHParams, SqlHParams
 from drac_jax.experiment import Experiment, RunConfig
 from drac_jax.methods import METHODS, DacerOptions, DiffusionOptions
-from drac_jax.train import TrainConfig
+from drac_jax.schedule import TrainConfig
 
 # What belongs to the loop rather than to a method: a preset that changes them does so for all.
 SHARED = ("critic_lr", "gamma", "tau")

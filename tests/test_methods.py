@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from drac_jax import train
+from drac_jax import schedule
 from drac_jax.methods import METHODS
 from drac_jax.types import EnvSpec
 from experiments import EXPERIMENTS, find
@@ -35,7 +35,7 @@ def test_methods_of_a_task_share_its_loop(name):
             for c in (config, same)
         }
         assert len(ratios) == 1
-        train.check(config.train, method.make(SPEC, config.algorithm).num_minibatches)
+        schedule.check(config.train, method.make(SPEC, config.algorithm).num_minibatches)
 
 
 @pytest.mark.parametrize(
