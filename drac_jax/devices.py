@@ -137,6 +137,15 @@ def on_members(mesh: Mesh, function: Callable) -> Wrapped:
     return jax.jit(over(mesh, function), out_shardings=everywhere(mesh))
 
 
+def describe(mesh: Mesh) -> str:
+    """Describe a mesh: 8 x cpu (2 for members, 4 for environments and batch)."""
+    side, parts = mesh.devices.shape
+    kind = mesh.devices.flat[0].device_kind
+    if mesh.size == 1:
+        return kind
+    return f"{mesh.size} x {kind} ({side} for members, {parts} for environments and batch)"
+
+
 def bytes_per_device(tree: Any) -> int:
     """Count the bytes that shapes with shardings take on each device."""
 

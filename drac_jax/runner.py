@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.stages import Wrapped
 
-from drac_jax import devices, final, processes, report, sweep
+from drac_jax import compile_times, devices, final, processes, report, sweep
 from drac_jax import job as jobs
 from drac_jax.checkpoint import KEEP, Checkpoints
 from drac_jax.evaluate import Episodes, make_evaluate
@@ -71,7 +71,9 @@ class Run:
 
     def _compile(self) -> Programs:
         """Compile ahead of time, so that training time is training time."""
-        self.reporter.busy("compiling (once per run)")
+        last = compile_times.last(self.job)
+        expected = "" if last is None else f", {last:.0f} s last time"
+        self.reporter.busy(f"compiling (once per run{expected})")
         began = time.perf_counter()
         job, state = self.job, jobs.abstract_state(self.job)
         init, epoch = make_programs(job)
@@ -83,6 +85,8 @@ class Run:
         )
         seconds = time.perf_counter() - began
         self.reporter.say(f"compiled in {seconds:.1f} s")
+        if self.writes:
+            compile_times.keep(job, seconds)
         return programs._replace(compile_seconds=seconds)
 
     def _train(self, programs: Programs, state: TrainState) -> dict[str, Any]:
