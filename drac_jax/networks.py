@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+LONG_BATCH = 1024
+
 
 def uniform_fan_in(fan_in: int):
     """Make PyTorch's default for linear layers: uniform in +-1/sqrt(fan_in), biases as well."""
@@ -43,7 +45,13 @@ class PartsDense(nn.Module):
 
 def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Multiply as two matrices: the kernel's gradient then contracts one axis, not several, which
-    XLA's CPU backend does several times slower."""
+    XLA's CPU backend does several times slower.
+
+    Devices that share out a batch cannot share out its product with the samples. So a long batch,
+    [K, B, I] of B >= 1024 rows, is multiplied sample by sample, which is as fast.
+    """
+    if x.ndim > 2 and x.shape[-2] >= LONG_BATCH:
+        return jax.vmap(matmul)(x, jnp.broadcast_to(kernel, (x.shape[0], *kernel.shape)))
     if kernel.shape[1] < kernel.shape[0]:
         # The same backend is slow where the gradient's last axis is short: make it the first.
         kernel = jax.lax.optimization_barrier(kernel.T).T

@@ -5,7 +5,8 @@ All of them run the same program on their share of the devices. The first one sp
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 TEXT_BYTES = 4096
+SILENCE = 300  # seconds without a sign of life until a process counts as dead; a suspended one lives
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def join(cluster: Cluster) -> None:
                 cluster.count,
                 cluster.number,
                 initialization_timeout=int(cluster.timeout) + 600,
-                shutdown_timeout_seconds=60,
+                heartbeat_timeout_seconds=SILENCE,
+                shutdown_timeout_seconds=SILENCE,
             )
         except Exception as error:  # ours to report, in the thread that waits
             failures.append(error)
@@ -104,6 +107,21 @@ def any_asks(asks: bool) -> bool:
     if jax.process_count() == 1:
         return asks
     return bool(multihost_utils.process_allgather(np.array(asks)).any())
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Raise ValueError where the processes can no longer exchange arrays: one of them is gone."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if (count := jax.process_count()) == 1:
+            raise
+        first_line = str(error).splitlines()[0]
+        raise ValueError(
+            f"another of the {count} processes is gone ({first_line}); start all of them again "
+            f"with --resume"
+        ) from None
 
 
 def from_first(make: Callable[[], str]) -> str:

@@ -91,7 +91,7 @@ class Run:
 
     def _train(self, programs: Programs, state: TrainState) -> dict[str, Any]:
         epochs = self.job.schedule.epochs
-        with _stop_requests(self.reporter) as stop_asked:
+        with _stop_requests(self.reporter) as stop_asked, processes.together():
             for epoch in range(self.first + 1, epochs + 1):
                 state, stop = self._epoch(programs, state, epoch, stop_asked)
                 if stop and epoch < epochs:

@@ -132,6 +132,16 @@ def main(words: list[str]) -> int:
         return exits.INTERRUPTED
 
 
+def _leave(code: int) -> NoReturn:
+    """Exit. A process that fails does not wait, as JAX would, for the others to end as well."""
+    jax = sys.modules.get("jax")
+    if code == exits.BAD_INPUT and jax is not None and jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
     _keep_compiled()
-    sys.exit(main(sys.argv[1:]))
+    _leave(main(sys.argv[1:]))
