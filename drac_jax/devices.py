@@ -34,9 +34,10 @@ def choose(asked: int | None, members: int, strata: int) -> tuple[Mesh, list[str
     if asked is not None or len(processes) > 1:
         return make_mesh(chosen, members, strata), []
     count = most(len(chosen), members, strata)
-    unused = f"{count} of {len(chosen)} devices used; {_misfit(len(chosen), members, strata)}"
-    warnings = [unused] if count < len(chosen) else []
-    return make_mesh(chosen[:count], members, strata), warnings
+    mesh = make_mesh(chosen[:count], members, strata)
+    if count == len(chosen):
+        return mesh, []
+    return mesh, [f"{count} of {len(chosen)} used: {_misfit(len(chosen), members, strata)}"]
 
 
 def make_mesh(devices: Sequence[jax.Device], members: int, strata: int) -> Mesh:

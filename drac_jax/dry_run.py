@@ -25,7 +25,8 @@ def describe(job: Job) -> str:
     updates = schedule.updates(config, schedule.epochs)
     steps = schedule.env_steps(config, schedule.epochs)
     count = len(job.members.seeds)
-    jobs.check_state_memory(job)
+    state = jobs.abstract_state(job)
+    jobs.check_state_memory(state, job.mesh)
     compile_s, run_s = estimate(job)
     lines = [
         json.dumps(jobs.identity(job), indent=1),
@@ -34,7 +35,7 @@ def describe(job: Job) -> str:
         f"budget: {steps:,} env steps and {updates:,} updates ({updates / steps:.3g} per env "
         f"step) x {count} member(s), {schedule.epochs} epochs",
         f"memory: replay {report.gigabytes(jobs.replay_bytes(job))}, whole state "
-        f"{report.gigabytes(jobs.state_bytes(job))} on {devices.describe(job.mesh)}",
+        f"{report.gigabytes(jobs.state_bytes(state))} on {devices.describe(job.mesh)}",
         f"expected, from timing its parts now: compile {compile_s:.0f} s, "
         f"run {report.duration(run_s)}, evaluations apart",
     ]

@@ -65,9 +65,9 @@ def replay_bytes(job: Job) -> int:
     return len(job.members.seeds) * _replay_bytes(job.config, job.env)
 
 
-def state_bytes(job: Job) -> int:
+def state_bytes(state: TrainState) -> int:
     """Count the bytes of all members' states, replay included: the size of a checkpoint."""
-    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(abstract_state(job)))
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
 
 
 def abstract_state(job: Job) -> TrainState:
@@ -91,10 +91,9 @@ def check_memory(config: RunConfig, env: Environment, count: int, mesh: Mesh) ->
         )
 
 
-def check_state_memory(job: Job) -> None:
+def check_state_memory(state: TrainState, mesh: Mesh) -> None:
     """Raise ValueError where the whole states cannot fit: `check_memory` sees the replay alone."""
-    state = abstract_state(job)
-    needed = devices.bytes_per_device(state) * devices.sharing_memory(job.mesh)
+    needed = devices.bytes_per_device(state) * devices.sharing_memory(mesh)
     if needed > (free := MEMORY_SHARE * report.free_memory()):
         parts = {"replay": state.replay, "env": state.env, "agent": state.agent}
         sizes = {name: devices.bytes_per_device(part) for name, part in parts.items()}

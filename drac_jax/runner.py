@@ -40,9 +40,10 @@ class Run:
     """One run in progress: its folder, its state, and the clock."""
 
     def __init__(self, job: Job, folder: Path, reporter: Reporter):
-        report.check_writable(folder, (KEEP + 1) * jobs.state_bytes(job))
-        jobs.check_state_memory(job)
         self.job, self.folder, self.reporter = job, folder, reporter
+        self.shapes = jobs.abstract_state(job)
+        report.check_writable(folder, (KEEP + 1) * jobs.state_bytes(self.shapes))
+        jobs.check_state_memory(self.shapes, job.mesh)
         self.checkpoints = Checkpoints(folder / report.CHECKPOINTS)
         start = (*sweep.keys(job.members), job.members.hparams)
         self.train_keys, self.eval_keys, self.hparams = devices.copies(job.mesh, start)
@@ -62,7 +63,7 @@ class Run:
 
     def resume(self) -> dict[str, Any]:
         """Go on from the newest checkpoint that can be read. -> the summary."""
-        state, self.first = load_state(self.job, self.checkpoints, self.reporter)
+        state, self.first = load_state(self.job, self.shapes, self.checkpoints, self.reporter)
         if self.writes:
             report.drop_records_after(self.folder / report.METRICS, self.first)
         total = self.job.schedule.epochs
@@ -75,8 +76,8 @@ class Run:
         expected = "" if last is None else f", {last:.0f} s last time"
         self.reporter.busy(f"compiling (once per run{expected})")
         began = time.perf_counter()
-        job, state = self.job, jobs.abstract_state(self.job)
-        init, epoch = make_programs(job)
+        job, state = self.job, self.shapes
+        init, epoch = make_programs(job, state)
         evaluate = devices.on_members(job.mesh, jax.vmap(_make_inspect(job)))
         programs = Programs(
             init=init.lower(self.train_keys, self.hparams).compile(),
@@ -217,11 +218,10 @@ class Run:
         }
 
 
-def make_programs(job: Job) -> tuple[Wrapped, Wrapped]:
+def make_programs(job: Job, state: TrainState) -> tuple[Wrapped, Wrapped]:
     """Make the start and the epoch of all members, on the job's devices: (keys, hparams) -> states
-    and (states) -> (states, metrics)."""
-    mesh, state = job.mesh, jobs.abstract_state(job)
-    places = jax.tree.map(lambda x: x.sharding, state)
+    and (states) -> (states, metrics). state: from `abstract_state`."""
+    mesh, places = job.mesh, jax.tree.map(lambda x: x.sharding, state)
     init = devices.over(mesh, jax.vmap(job.functions.init))
     epoch = devices.over(mesh, sweep.over_members(job.functions.epoch))
     out = (places, devices.everywhere(mesh))
@@ -241,12 +241,14 @@ def _make_inspect(job: Job) -> Callable[[Any, jax.Array], tuple[Episodes, Any]]:
     return inspect
 
 
-def load_state(job: Job, checkpoints: Checkpoints, reporter: Reporter) -> tuple[TrainState, int]:
+def load_state(
+    job: Job, like: TrainState, checkpoints: Checkpoints, reporter: Reporter
+) -> tuple[TrainState, int]:
     """Restore the newest readable state and its epoch; a damaged newer one is dropped.
 
-    Raises ValueError where none can be read, or where it was written with another config.
+    like: from `abstract_state`. Raises ValueError where none can be read, or where it was written
+    with another config.
     """
-    like = jobs.abstract_state(job)
     for epoch in checkpoints.epochs():
         try:
             saved = checkpoints.meta(epoch)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from drac_jax.networks import LONG_BATCH
 from experiments.throughput import scaling
 
 UPDATES, EPOCHS = 100, 5
@@ -35,6 +36,12 @@ def report(count: int, seeds: int) -> dict[str, Any]:
     }
 
 
+def exchanges_of_long_batch() -> dict[str, int]:
+    """Count the exchanges of an update whose batch is long enough to be multiplied by samples."""
+    job = scaling.job_on(scaling.MOST, hidden=16, **(TRAIN | {"batch_size": LONG_BATCH}))
+    return dict(scaling.compile_epoch(job)[1])
+
+
 if __name__ == "__main__":
     jax.config.update("jax_num_cpu_devices", scaling.MOST)
-    print(json.dumps([report(*case) for case in CASES]))
+    print(json.dumps([*(report(*case) for case in CASES), exchanges_of_long_batch()]))

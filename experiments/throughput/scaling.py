@@ -54,11 +54,18 @@ def job_on(count: int, seeds: int = 1, hidden: int = 256, **train: Any) -> Job:
 
 def begin(job: Job) -> Progress:
     """Compile a job's programs and start its members."""
-    init, epoch = make_programs(job)
+    epoch, counted = compile_epoch(job)
+    init, _ = make_programs(job, jobs.abstract_state(job))
     start = (sweep.keys(job.members)[0], job.members.hparams)
-    compiled = epoch.lower(jobs.abstract_state(job)).compile()
     state = jax.block_until_ready(init(*devices.copies(job.mesh, start)))
-    return Progress(job, compiled, state, exchanges(compiled.as_text(), "update"), {}, [])
+    return Progress(job, epoch, state, counted, {}, [])
+
+
+def compile_epoch(job: Job) -> tuple[Any, Counter[str]]:
+    """Compile a job's epoch. -> it, and the exchanges of an update."""
+    shapes = jobs.abstract_state(job)
+    compiled = make_programs(job, shapes)[1].lower(shapes).compile()
+    return compiled, exchanges(compiled.as_text(), "update")
 
 
 def go_on(progress: Progress) -> Progress:
