@@ -40,7 +40,8 @@ def train(methods: Mapping[str, Job], folder: Path, reporter: Reporter) -> dict[
     -> the methods that broke down, and why; the others are trained nevertheless. Raises
     Interrupted when the user asks to stop, ValueError where the checkpoints do not fit.
     """
-    needed = sum((KEEP + 1) * jobs.state_bytes(job) for job in methods.values())
+    shapes = map(jobs.abstract_state, methods.values())
+    needed = sum((KEEP + 1) * jobs.state_bytes(state) for state in shapes)
     report.check_writable(folder, needed)
     broken: dict[str, str] = {}
     for number, (name, job) in enumerate(methods.items(), start=1):

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from drac_jax import plots, statistics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PANELS = {
     "eval/return": None,
@@ -24,9 +26,7 @@ def curves(methods: Mapping[str, Records], title: str, path: Path) -> None:
     known = {name for records in methods.values() for r in records for name in r}
     shown = [name for name in PANELS if name in known]
     size = (max(3.6 * len(shown), 5.4), 3.6)
-    figure, axes = plots.plt.subplots(
-        1, len(shown), figsize=size, squeeze=False, layout="constrained"
-    )
+    figure, axes = plots.panels(1, len(shown), size)
     for axis, name in zip(axes.flat, shown, strict=True):
         for index, records in enumerate(methods.values()):
             _draw_method(axis, records, name, plots.COLOURS[index % len(plots.COLOURS)])
@@ -48,7 +48,7 @@ def curves(methods: Mapping[str, Records], title: str, path: Path) -> None:
     plots.save(figure, path)
 
 
-def _draw_method(axis: Axes, records: Records, name: str, colour: str) -> None:
+def _draw_method(axis: "Axes", records: Records, name: str, colour: str) -> None:
     steps = sorted({r["env_steps"] for r in records})
     values = plots.by_member(records, name, "env_steps", steps)
     axis.plot(steps, statistics.iqm(values), color=colour, lw=1.8)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from drac_jax import metrics, plots, report
+from drac_jax import devices, metrics, plots, report
 from drac_jax.evaluate import Episodes, make_evaluate
 from drac_jax.job import Job
 from drac_jax.types import Environment
@@ -33,7 +33,7 @@ def play(
 ) -> Episodes:
     """Play `count` episodes with every member. keys: [members]. -> leaves [members, count, ...]."""
     evaluate = make_evaluate(env, job.algorithm.act, count, record_paths=paths)
-    return jax.device_get(jax.jit(jax.vmap(evaluate))(agent, keys))
+    return jax.device_get(devices.on_members(job.mesh, jax.vmap(evaluate))(agent, keys))
 
 
 def final_evaluation(

@@ -135,7 +135,8 @@ def evaluate(
     ValueError as `env_to_play` does.
     """
     env = env_to_play(job.experiment, folder, asked, ("env", "eval"))
-    state, epoch = load_state(job, Checkpoints(folder / report.CHECKPOINTS), reporter)
+    checkpoints = Checkpoints(folder / report.CHECKPOINTS)
+    state, epoch = load_state(job, jobs.abstract_state(job), checkpoints, reporter)
     job = job._replace(env=env, config=asked)
     reporter.busy(f"evaluating epoch {epoch} on {env.spec.name}")
     keys = jax.vmap(jax.random.fold_in, (0, None))(sweep.keys(job.members)[1], epoch)

@@ -84,6 +84,7 @@ def _learn(fixed: _Run, state: TrainState, key: jax.Array) -> tuple[TrainState, 
     """Take the iteration's updates, each on fresh minibatches."""
     algorithm = fixed.algorithm
 
+    @jax.named_scope("update")
     def update(agent: Any, key: jax.Array) -> tuple[Any, Metrics]:
         sample_key, update_key = jax.random.split(key)
         batch = _sample(fixed, state._replace(agent=agent), sample_key, algorithm.num_minibatches)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from drac_jax import experiment as exp
 from drac_jax import job as jobs
-from drac_jax import plots, report, saved
+from drac_jax import plots, processes, report, saved
 from drac_jax.dry_run import describe
 from drac_jax.evaluate import Episodes
 from drac_jax.experiment import DEFAULT_PRESET, Experiment, RunConfig
@@ -56,9 +56,12 @@ def run(args: argparse.Namespace, words: list[str]) -> int:
     if args.dry_run:
         print(describe(job))
         return 0
-    folder = args.resume or report.new_folder(args.runs_dir, job.experiment.name)
-    reporter = Reporter(args.wandb)
-    reporter.say(f"{job.experiment.name} [{job.preset}] -> {folder}")
+    name = job.experiment.name
+    folder = args.resume or Path(
+        processes.from_first(lambda: str(report.new_folder(args.runs_dir, name).absolute()))
+    )
+    reporter = Reporter(args.wandb if processes.is_first() else None)
+    reporter.say(f"{name} [{job.preset}] -> {folder}")
     try:
         session = Run(job, folder, reporter)
         summary = session.resume() if args.resume else session.start()
@@ -182,7 +185,8 @@ def _new(args: argparse.Namespace, words: list[str]) -> tuple[Job, list[str]]:
     experiment = find(args.name or BARE_RUN)
     preset = args.preset or DEFAULT_PRESET
     prog = f"python -m experiments {args.command} {experiment.name}"
-    return jobs.prepare(experiment, parse(experiment.config(preset), words, prog), preset)
+    config = parse(experiment.config(preset), words, prog)
+    return jobs.prepare(experiment, config, preset, args.devices)
 
 
 def _resumed(args: argparse.Namespace, words: list[str]) -> tuple[Job, list[str]]:
@@ -197,7 +201,7 @@ def _resumed(args: argparse.Namespace, words: list[str]) -> tuple[Job, list[str]
     asked = parse(config, words, f"python -m experiments run --resume {args.resume}")
     if found := exp.differences(exp.to_dict(config), exp.to_dict(asked)):
         raise ValueError(f"a resumed run keeps its config: {'; '.join(found)}; start a new run")
-    return jobs.prepare(experiment, config, identity["preset"])
+    return jobs.prepare(experiment, config, identity["preset"], args.devices)
 
 
 def _print_results(results: list[dict]) -> None:
