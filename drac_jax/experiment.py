@@ -28,7 +28,8 @@ class RunConfig[EnvOptions, Options, HParams]:
     """Every value of a run. seeds: how many, from `seed` on, in one vmapped program.
 
     env, algorithm: options of the environment and of the method (static); hparams: floats;
-    checkpoint_every: epochs.
+    checkpoint_every: epochs; parts: groups of members (seeds x grid) that train one after the
+    other, 0 for as few as fit in memory; part: the group that this run trains, 0 for all.
     """
 
     env: EnvOptions
@@ -40,6 +41,8 @@ class RunConfig[EnvOptions, Options, HParams]:
     seed: int = 0
     checkpoint_every: int = 1
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    parts: int = 0
+    part: int = 0
 
 
 class Perturbed(NamedTuple):
@@ -82,9 +85,10 @@ def method_of(experiment: Experiment) -> Method:
 
 
 def members_of(config: RunConfig) -> sweep.Members:
-    """Cross the run's seeds with its grid."""
+    """Cross the run's seeds with its grid, and take its part of them."""
     seeds = range(config.seed, config.seed + config.seeds)
-    return sweep.members(config.hparams, seeds, config.grid)
+    everyone = sweep.members(config.hparams, seeds, config.grid)
+    return sweep.part(everyone, config.part, config.parts) if config.part else everyone
 
 
 def check(experiment: Experiment, config: RunConfig, env: Environment) -> list[str]:
@@ -93,9 +97,9 @@ def check(experiment: Experiment, config: RunConfig, env: Environment) -> list[s
     -> warnings. Raises ValueError, naming field, value and fix.
     """
     method = method_of(experiment)
-    for name in ("seeds", "checkpoint_every"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name}={getattr(config, name)} must be at least 1")
+    for name, least in {"seeds": 1, "checkpoint_every": 1, "parts": 0, "part": 0}.items():
+        if getattr(config, name) < least:
+            raise ValueError(f"{name}={getattr(config, name)} must be at least {least}")
     for name, value in vars(config.eval).items():
         if value < 1:
             raise ValueError(f"eval.{name}={value} must be at least 1")

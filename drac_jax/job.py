@@ -55,6 +55,19 @@ def identity(job: Job) -> dict[str, Any]:
     return {"experiment": job.experiment.name, "preset": job.preset, "config": config}
 
 
+def spec_record(job: Job) -> dict[str, Any]:
+    """Collect what a policy needs to be loaded without its environment."""
+    spec = job.env.spec
+    return {
+        "name": spec.name,
+        "obs_size": spec.obs_size,
+        "action_size": spec.action_size,
+        "max_steps": spec.max_steps,
+        "num_goals": spec.num_goals,
+        "method": job.experiment.method,
+    }
+
+
 def mismatch(saved: dict[str, Any], job: Job) -> list[str]:
     """Name the values in which a checkpoint's identity differs from this job's."""
     return exp.differences(saved, identity(job))
@@ -67,7 +80,7 @@ def replay_bytes(job: Job) -> int:
 
 def state_bytes(state: TrainState) -> int:
     """Count the bytes of all members' states, replay included: the size of a checkpoint."""
-    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+    return _tree_bytes(state)
 
 
 def abstract_state(job: Job) -> TrainState:
@@ -80,7 +93,7 @@ def abstract_state(job: Job) -> TrainState:
 
 def check_memory(config: RunConfig, env: Environment, count: int, mesh: Mesh) -> None:
     """Raise ValueError for a replay that cannot fit, with the largest capacity that does."""
-    free = MEMORY_SHARE * report.free_memory() * mesh.size / devices.sharing_memory(mesh)
+    free = _free_bytes(mesh)
     needed = _replay_bytes(config, env)
     if needed * count > free:
         each = _nbytes(1, config, env)
@@ -109,6 +122,27 @@ def check_state_memory(state: TrainState, mesh: Mesh) -> None:
         )
 
 
+def fewest_parts(experiment: Experiment, config: RunConfig, num_devices: int | None = None) -> int:
+    """Count the equal parts of the members that must train one after the other to fit in memory:
+    replays and agents, which are most of a state. One part a member where even one does not."""
+    env = experiment.make_env(config.env, False)
+    algorithm = exp.method_of(experiment).make(env.spec, config.algorithm)
+    agent = jax.eval_shape(
+        lambda key: algorithm.init(key, config.hparams, env.spec.obs_size), jax.random.key(0)
+    )
+    each, count = _replay_bytes(config, env) + _tree_bytes(agent), len(exp.members_of(config).seeds)
+    for parts in (n for n in range(1, count + 1) if count % n == 0):
+        mesh, _ = devices.choose(num_devices, count // parts, config.train.strata)
+        if each * (count // parts) <= _free_bytes(mesh):
+            return parts
+    return count
+
+
+def _free_bytes(mesh: Mesh) -> float:
+    """Count the bytes that arrays can take on all devices of a mesh."""
+    return MEMORY_SHARE * report.free_memory() * mesh.size / devices.sharing_memory(mesh)
+
+
 def _replay_bytes(config: RunConfig, env: Environment) -> int:
     capacity = replay_rows(config.train) * config.train.num_envs
     return _nbytes(capacity, config, env)
@@ -117,3 +151,7 @@ def _replay_bytes(config: RunConfig, env: Environment) -> int:
 def _nbytes(capacity: int, config: RunConfig, env: Environment) -> int:
     sizes = (env.spec.obs_size, env.spec.action_size)
     return replay.nbytes(capacity, *sizes, config.train.store_next_obs)
+
+
+def _tree_bytes(tree: Any) -> int:
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))

@@ -54,7 +54,7 @@ class Run:
 
     def start(self) -> dict[str, Any]:
         """Train from the beginning. -> the summary."""
-        facts = {"spec": _spec_record(self.job), **report.environment_facts()}
+        facts = {"spec": jobs.spec_record(self.job), **report.environment_facts()}
         if self.writes:
             report.write_json(self.folder / report.CONFIG, jobs.identity(self.job) | facts)
         programs = self._compile()
@@ -261,18 +261,6 @@ def load_state(
             continue
         raise ValueError(f"the checkpoint was written with another config: {'; '.join(found)}")
     raise ValueError("there is no checkpoint that can be read; start a new run")
-
-
-def _spec_record(job: Job) -> dict[str, Any]:
-    spec = job.env.spec
-    return {
-        "name": spec.name,
-        "obs_size": spec.obs_size,
-        "action_size": spec.action_size,
-        "max_steps": spec.max_steps,
-        "num_goals": spec.num_goals,
-        "method": job.experiment.method,
-    }
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from drac_jax import experiment as exp
-from drac_jax import final, plots, report, robustness, sweep
+from drac_jax import final, parts, plots, report, robustness, sweep
 from drac_jax import job as jobs
 from drac_jax.checkpoint import Checkpoints
 from drac_jax.evaluate import Episodes, make_evaluate
@@ -65,6 +65,9 @@ def load_agent(folder: Path, member: int) -> tuple[Algorithm, Any]:
     count = _count_members(identity["config"])
     if not 0 <= member < count:
         raise ValueError(f"member={member} must be in 0..{count - 1}: the run has {count}")
+    place, inside = parts.find(folder, identity["config"], count, member)
+    if place != folder:
+        return load_agent(place, inside)
     one = jax.eval_shape(lambda: algorithm.init(jax.random.key(0), hparams, sizes["obs_size"]))
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), one)
     agents, _ = _newest_agent(folder, like)
@@ -75,7 +78,7 @@ def _count_members(config: dict[str, Any]) -> int:
     count = config["seeds"]
     for values in config["grid"].values():
         count *= len(values)
-    return count
+    return count // config["parts"] if config.get("part") else count
 
 
 def _newest_agent(folder: Path, like: Any) -> tuple[Any, int]:

@@ -26,6 +26,7 @@ SUITES = {{"diversity": "--batch 64 --calls 1 --repeats 1"}}
 OUT = "{folder}"
 """,
 }
+PICTURES = {"train": 3, "benchmark": 1}
 
 
 def read(name: str) -> nbformat.NotebookNode:
@@ -51,5 +52,5 @@ def test_notebook_runs_to_its_end(name, tmp_path):
     resources = {"metadata": {"path": str(NOTEBOOKS)}}
     nbclient.NotebookClient(notebook, timeout=600, resources=resources).execute()
     shown = str([cell.outputs for cell in notebook.cells if cell.cell_type == "code"])
-    assert "image/png" in shown
+    assert shown.count("image/png") == PICTURES[name]
     assert "error:" not in shown
