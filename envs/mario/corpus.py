@@ -35,8 +35,10 @@ def parse_level(text: str, name: str | Path) -> np.ndarray:
     """Read one level of 16 lines of tile characters. -> [16, width] uint8 ids. Raises as above."""
     lines = [line.rstrip() for line in text.rstrip().splitlines()]
     if len(lines) != SEGMENT:
-        place = f"{name}, line {min(len(lines), SEGMENT) + (len(lines) > SEGMENT)}, column 1"
-        raise ValueError(f"{place}: the level has {len(lines)} lines; make it {SEGMENT}")
+        line = min(max(len(lines), 1), SEGMENT + 1)  # the last one, or the first one too many
+        raise ValueError(
+            f"{name}, line {line}, column 1: the level has {len(lines)} lines; make it {SEGMENT}"
+        )
     width = len(lines[0])
     for row, line in enumerate(lines, start=1):
         for column, character in enumerate(line, start=1):
