@@ -66,8 +66,8 @@ class PartsDense(nn.Module):
 
 
 def matmul(x: jax.Array, kernel: jax.Array, precision: Precision = "float32") -> jax.Array:
-    """Multiply as two matrices: the kernel's gradient then contracts one axis, not several, which
-    XLA's CPU backend does several times slower."""
+    """Multiply as two matrices, in the precision given: the kernel's gradient then contracts one
+    axis, not several, which XLA's CPU backend does several times slower."""
     if kernel.shape[1] < kernel.shape[0]:
         # The same backend is slow where the gradient's last axis is short: make it the first.
         kernel = jax.lax.optimization_barrier(kernel.T).T

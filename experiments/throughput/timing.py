@@ -5,6 +5,7 @@ import ctypes
 import os
 import platform
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ def bars(
     axis.invert_yaxis()
     axis.margins(x=0.12)
     axis.set_xlabel(f"{unit}, median; whiskers: least and most", fontsize=8)
-    axis.set_title(title, fontsize=9)
+    figure.suptitle(textwrap.fill(title, 90), fontsize=9)
     axis.grid(alpha=0.25, axis="x")
     plots.save(figure, path)
 
@@ -175,4 +176,9 @@ def processor_name() -> str:
 
 def command() -> str:
     """Write down how this process was called, without the paths of this machine."""
-    return " ".join(["python -m experiments.throughput", *(Path(w).name for w in sys.argv[1:])])
+    return " ".join(
+        [
+            "python -m experiments.throughput",
+            *(Path(w).name if Path(w).is_absolute() else w for w in sys.argv[1:]),
+        ]
+    )
