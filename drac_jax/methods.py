@@ -56,13 +56,15 @@ class DracOptions(NetworkOptions):
 
     estimator: of the diversity, `paired` (the paper's: num_samples = 2 pairs + 1) or `all_pairs`;
     mean: of the distances; num_samples: action samples a state; q_samples: of them, those the
-    critics see (all_pairs); latent_size, latent_law: of the actor.
+    critics see (all_pairs); diversity_fraction: of the batch's states, whose mean diversity stands
+    for that of all in the losses of actor and alpha; latent_size, latent_law: of the actor.
     """
 
     estimator: Literal["paired", "all_pairs"] = "all_pairs"
     mean: Literal["geometric", "arithmetic"] = "geometric"
     num_samples: int = 6
     q_samples: int = 1
+    diversity_fraction: float = 1.0
     latent_size: int = 16
     latent_law: Literal["uniform", "normal"] = "uniform"
 
@@ -80,6 +82,7 @@ class DiffusionOptions(NetworkOptions):
     mean: Literal["geometric", "arithmetic"] = "geometric"
     num_samples: int = 6
     q_samples: int = 1
+    diversity_fraction: float = 1.0
     steps: int = 20
     remat: bool = True
 
@@ -136,13 +139,25 @@ def make_amortized(spec: EnvSpec, options: DracOptions) -> Algorithm:
     """Make DrAC with the amortized actor."""
     law = LAWS[options.latent_law]
     actor = amortized(spec.action_size, options.latent_size, options.hidden, law, options.style)
-    return make_drac(actor, make_diversity(options), options.hidden, options.style)
+    return make_drac(
+        actor,
+        make_diversity(options),
+        options.hidden,
+        options.style,
+        options.diversity_fraction,
+    )
 
 
 def make_diffusion(spec: EnvSpec, options: DiffusionOptions) -> Algorithm:
     """Make DrAC with the diffusion actor."""
     actor = diffusion(spec.action_size, options.steps, options.hidden, options.remat, options.style)
-    return make_drac(actor, make_diversity(options), options.hidden, options.style)
+    return make_drac(
+        actor,
+        make_diversity(options),
+        options.hidden,
+        options.style,
+        options.diversity_fraction,
+    )
 
 
 def make_gaussian(spec: EnvSpec, options: SacOptions) -> Algorithm:

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from drac_jax import processor
+
 Precision = Literal["float32", "tf32", "bfloat16"]
 # Of products of float32 arrays. A GPU's and a TPU's own default is lower than float32; `HIGH` is
 # TF32 on a GPU, three passes of bfloat16 on a TPU, and float32 on a CPU.
@@ -66,8 +68,8 @@ class PartsDense(nn.Module):
 
 
 def matmul(x: jax.Array, kernel: jax.Array, precision: Precision = "float32") -> jax.Array:
-    """Multiply as two matrices: the kernel's gradient then contracts one axis, not several, which
-    XLA's CPU backend does several times slower.
+    """Multiply as two matrices, in the precision given: the kernel's gradient then contracts one
+    axis, not several, which XLA's CPU backend does several times slower.
 
     Devices that share out a batch cannot share out its product with the samples. So a long batch,
     [K, B, I] of B >= 1024 rows, is multiplied sample by sample, which is as fast.
@@ -88,23 +90,33 @@ def matmul(x: jax.Array, kernel: jax.Array, precision: Precision = "float32") ->
 
 @jax.custom_vjp
 def rounded_product(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Multiply float32 matrices rounded to bfloat16, and sum in float32; the gradient likewise."""
-    return jnp.matmul(_rounded(x), _rounded(y), preferred_element_type=jnp.float32)
+    """Multiply float32 matrices rounded to bfloat16, and sum in float32; the gradient likewise.
+
+    A processor without bfloat16 products multiplies the rounded factors in float32: the same
+    numbers, for which XLA's CPU backend has no kernel otherwise, and no gain in time.
+    """
+    return _product(_rounded(x), _rounded(y))
 
 
 def _rounded(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.bfloat16)
+    if processor.multiplies_bfloat16():
+        return x.astype(jnp.bfloat16)
+    return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+
+
+def _product(x: jax.Array, y: jax.Array) -> jax.Array:
+    precision = jax.lax.Precision.HIGHEST
+    return jnp.matmul(x, y, precision=precision, preferred_element_type=jnp.float32)
 
 
 def _rounded_forward(x: jax.Array, y: jax.Array) -> tuple[jax.Array, tuple]:
-    x, y = _rounded(x), _rounded(y)  # half the memory of what is kept for the gradient
-    return jnp.matmul(x, y, preferred_element_type=jnp.float32), (x, y)
+    factors = _rounded(x), _rounded(y)  # in bfloat16, half the memory for the gradient
+    return _product(*factors), factors
 
 
 def _rounded_backward(factors: tuple, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
     (x, y), cotangent = factors, _rounded(cotangent)
-    of_x = jnp.matmul(cotangent, y.T, preferred_element_type=jnp.float32)
-    return of_x, jnp.matmul(x.T, cotangent, preferred_element_type=jnp.float32)
+    return _product(cotangent, y.T), _product(x.T, cotangent)
 
 
 rounded_product.defvjp(_rounded_forward, _rounded_backward)

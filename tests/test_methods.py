@@ -43,6 +43,8 @@ def test_methods_of_a_task_share_its_loop(name):
     [
         ("amortized", {"num_samples": 1}, "num_samples=1"),
         ("amortized", {"latent_size": 0}, "latent_size=0"),
+        ("amortized", {"diversity_fraction": 0.0}, "diversity_fraction=0"),
+        ("diffusion", {"diversity_fraction": 1.5}, "diversity_fraction=1.5"),
         ("diffusion", {"steps": 0}, "steps=0"),
         ("diffusion", {"estimator": "paired"}, "num_samples=6 must be odd"),
         ("dacer", {"steps": 0}, "steps=0"),

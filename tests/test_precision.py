@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from drac_jax import critics
+from drac_jax import critics, processor
 from drac_jax.actors import amortized
 from drac_jax.methods import METHODS
 from drac_jax.networks import MLP, Style, rounded_product
@@ -55,7 +55,10 @@ def traced_update(method: str, precision: str) -> tuple[list, Any, Any]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_bfloat16_rounds_every_product_of_the_networks_and_keeps_everything_else(method):
+def test_bfloat16_rounds_every_product_of_the_networks_and_keeps_everything_else(
+    method, monkeypatch
+):
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: True)
     dots, before, after = traced_update(method, "bfloat16")
     assert len(dots) >= 15  # three layers, forward and backward, of actor and critics
     for dot in dots:
@@ -76,7 +79,9 @@ def test_float32_and_tf32_say_so_in_every_product_forward_and_backward(method, p
         assert dot.params["precision"] == (expected, expected)
 
 
-def test_rounded_product_and_its_gradients_are_those_of_the_rounded_factors():
+@pytest.mark.parametrize("native", [False, True])
+def test_rounded_product_and_its_gradients_are_those_of_the_rounded_factors(native, monkeypatch):
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: native)
     x, y, pull = (
         jax.random.normal(key, shape)
         for key, shape in zip(

@@ -18,7 +18,8 @@ def amortized(
 ) -> Actor:
     """Make the actor a = tanh(MLP(obs, z)), z ~ U[0, 1]^latent_size.
 
-    law: of the latent's coordinates, (key, shape) -> draws, in place of the uniform one.
+    law: of the latent's coordinates, (key, shape) -> draws, in place of the uniform one; style:
+    how the network computes.
     Source: DrAmort of arXiv 2511.01374. Raises ValueError for latent_size < 1, with which the
     policy would be deterministic.
     """

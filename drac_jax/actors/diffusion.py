@@ -58,7 +58,8 @@ def diffusion(
     Each step predicts the noise by MLP(obs, x_t, embedding of t), estimates the action, clips it
     to [-1, 1], and draws the next state from the posterior. The latents are all the noise of the
     chain: z: [..., steps, A], z[..., 0, :] the start and z[..., t, :] what step t > 0 adds.
-    remat: compute the chain's activations again for its gradient instead of keeping them.
+    remat: compute the chain's activations again for its gradient instead of keeping them; style:
+    how the networks compute, the time's without its layer norm.
 
     Source: DrDiffus of arXiv 2511.01374. The reference implementation reads its coefficients one
     step off and adds noise after the last step as well; this is the chain as it is defined.

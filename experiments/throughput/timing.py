@@ -2,10 +2,10 @@
 
 import argparse
 import ctypes
-import json
 import os
 import platform
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from drac_jax import report
+from drac_jax import processor, report
 
+NUMBERS = {1: "one", 2: "two"}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -100,7 +101,7 @@ def bars(
     axis.invert_yaxis()
     axis.margins(x=0.12)
     axis.set_xlabel(f"{unit}, median; whiskers: least and most", fontsize=8)
-    axis.set_title(title, fontsize=9)
+    figure.suptitle(textwrap.fill(title, 90), fontsize=9)
     axis.grid(alpha=0.25, axis="x")
     plots.save(figure, path)
 
@@ -146,15 +147,16 @@ def report_suite(
 ) -> None:
     """Print a suite's text, and write its figures, its tables and its bar chart."""
     content = {t.name: t.seconds for t in timings} | {"cores": cores(), **more}
+    name = f"{suite}_{NUMBERS.get(cores(), cores())}_core{'' if cores() == 1 else 's'}"
     print(text)
-    print(f"written to {save(folder, suite, content, text)}")
-    bars(timings, folder / f"{suite}.png", text.partition("\n")[0])
+    print(f"written to {save(folder, name, content, text)}")
+    bars(timings, folder / f"{name}.png", text.partition("\n")[0])
 
 
 def save(folder: Path, suite: str, content: Mapping[str, Any], text: str) -> Path:
     """Write a suite's figures and its tables, with device, versions and command."""
     folder.mkdir(parents=True, exist_ok=True)
-    facts = report.environment_facts() | {"processor": processor(), "command": command()}
+    facts = report.environment_facts() | {"processor": processor_name(), "command": command()}
     report.write_json(folder / f"{suite}.json", dict(content) | facts)
     versions = facts["versions"]
     head = (
@@ -165,23 +167,18 @@ def save(folder: Path, suite: str, content: Mapping[str, Any], text: str) -> Pat
     return folder / f"{suite}.md"
 
 
-def processor() -> str:
+def processor_name() -> str:
     """Name the processor, and what of its vector and matrix units matters here."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    facts = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
-    flags = facts.get("flags", "").split()
-    units = [flag for flag in ("avx2", "avx512f", "amx_bf16") if flag in flags]
-    return " ".join([facts.get("model name", platform.machine()), *units])
+    name, flags = processor.cpu()
+    units = [unit for unit in ("avx2", "avx512f", "amx_bf16") if unit in flags]
+    return " ".join([name or platform.machine(), *units])
 
 
 def command() -> str:
     """Write down how this process was called, without the paths of this machine."""
-    return " ".join(["python -m experiments.throughput", *(Path(w).name for w in sys.argv[1:])])
-
-
-def parse_json_line(text: str) -> dict[str, Any]:
-    """Read the last line that a contender's process printed."""
-    return json.loads(text.strip().splitlines()[-1])
+    return " ".join(
+        [
+            "python -m experiments.throughput",
+            *(Path(w).name if Path(w).is_absolute() else w for w in sys.argv[1:]),
+        ]
+    )
