@@ -39,7 +39,7 @@ def report(count: int, seeds: int) -> dict[str, Any]:
 def exchanges_of_long_batch() -> dict[str, int]:
     """Count the exchanges of an update whose batch is long enough to be multiplied by samples."""
     job = scaling.job_on(scaling.MOST, hidden=16, **(TRAIN | {"batch_size": LONG_BATCH}))
-    return dict(scaling.compile_epoch(job)[1])
+    return dict(scaling.begin(job).exchanges)
 
 
 if __name__ == "__main__":
