@@ -1,13 +1,34 @@
 """Multilayer perceptrons with the initialisation of the reference, and ensembles of them."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+Precision = Literal["float32", "tf32", "bfloat16"]
+# Of products of float32 arrays. A GPU's and a TPU's own default is lower than float32; `HIGH` is
+# TF32 on a GPU, three passes of bfloat16 on a TPU, and float32 on a CPU.
+_OF_FLOAT32 = {"float32": jax.lax.Precision.HIGHEST, "tf32": jax.lax.Precision.HIGH}
+
+
+class Style(NamedTuple):
+    """How networks compute. precision: of their matrix products alone; layer_norm: normalise what
+    a hidden layer's ReLU is taken of.
+
+    Parameters, their gradients, biases, activations and outputs are float32 in every precision;
+    `bfloat16` rounds both factors of each product, forward and backward, and sums in float32.
+    """
+
+    precision: Precision = "float32"
+    layer_norm: bool = False
+
+
+FLOAT32 = Style()
+NORM_EPS = 1e-5  # PyTorch's
 LONG_BATCH = 1024
 
 
@@ -29,6 +50,7 @@ class PartsDense(nn.Module):
     """
 
     features: int
+    style: Style = FLOAT32
 
     @nn.compact
     def __call__(self, *parts: jax.Array) -> jax.Array:
@@ -38,12 +60,12 @@ class PartsDense(nn.Module):
         out = self.param("bias", init, (self.features,))
         row = 0
         for part, size in zip(parts, sizes, strict=True):
-            out = out + matmul(part, kernel[row : row + size])
+            out = out + matmul(part, kernel[row : row + size], self.style.precision)
             row += size
         return out
 
 
-def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def matmul(x: jax.Array, kernel: jax.Array, precision: Precision = "float32") -> jax.Array:
     """Multiply as two matrices: the kernel's gradient then contracts one axis, not several, which
     XLA's CPU backend does several times slower.
 
@@ -51,12 +73,52 @@ def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
     [K, B, I] of B >= 1024 rows, is multiplied sample by sample, which is as fast.
     """
     if x.ndim > 2 and x.shape[-2] >= LONG_BATCH:
-        return jax.vmap(matmul)(x, jnp.broadcast_to(kernel, (x.shape[0], *kernel.shape)))
+        kernels = jnp.broadcast_to(kernel, (x.shape[0], *kernel.shape))
+        return jax.vmap(partial(matmul, precision=precision))(x, kernels)
     if kernel.shape[1] < kernel.shape[0]:
         # The same backend is slow where the gradient's last axis is short: make it the first.
         kernel = jax.lax.optimization_barrier(kernel.T).T
-    flat = x.reshape(-1, x.shape[-1]) @ kernel
+    flat = x.reshape(-1, x.shape[-1])
+    if precision == "bfloat16":
+        flat = rounded_product(flat, kernel)
+    else:
+        flat = jnp.matmul(flat, kernel, precision=_OF_FLOAT32[precision])
     return flat.reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+@jax.custom_vjp
+def rounded_product(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Multiply float32 matrices rounded to bfloat16, and sum in float32; the gradient likewise."""
+    return jnp.matmul(_rounded(x), _rounded(y), preferred_element_type=jnp.float32)
+
+
+def _rounded(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.bfloat16)
+
+
+def _rounded_forward(x: jax.Array, y: jax.Array) -> tuple[jax.Array, tuple]:
+    x, y = _rounded(x), _rounded(y)  # half the memory of what is kept for the gradient
+    return jnp.matmul(x, y, preferred_element_type=jnp.float32), (x, y)
+
+
+def _rounded_backward(factors: tuple, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    (x, y), cotangent = factors, _rounded(cotangent)
+    of_x = jnp.matmul(cotangent, y.T, preferred_element_type=jnp.float32)
+    return of_x, jnp.matmul(x.T, cotangent, preferred_element_type=jnp.float32)
+
+
+rounded_product.defvjp(_rounded_forward, _rounded_backward)
+
+
+class Activation(nn.Module):
+    """The ReLU of a hidden layer, of its normalised values if the style says so. Has parameters
+    only then."""
+
+    style: Style = FLOAT32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.relu(nn.LayerNorm(epsilon=NORM_EPS)(x) if self.style.layer_norm else x)
 
 
 class MLP(nn.Module):
@@ -66,15 +128,17 @@ class MLP(nn.Module):
     """
 
     features: tuple[int, ...]
+    style: Style = FLOAT32
 
     @nn.compact
     def __call__(self, *parts: jax.Array) -> jax.Array:
         for size in self.features[:-1]:
-            parts = (nn.relu(PartsDense(size)(*parts)),)
-        return PartsDense(self.features[-1])(*parts)
+            hidden = PartsDense(size, self.style)(*parts)
+            parts = (Activation(self.style)(hidden),)
+        return PartsDense(self.features[-1], self.style)(*parts)
 
 
-def ensemble(size: int, features: tuple[int, ...]) -> nn.Module:
+def ensemble(size: int, features: tuple[int, ...], style: Style = FLOAT32) -> nn.Module:
     """Make `size` independent MLPs of the same inputs; outputs are stacked on the last axis."""
     members = nn.vmap(
         MLP,
@@ -84,7 +148,7 @@ def ensemble(size: int, features: tuple[int, ...]) -> nn.Module:
         out_axes=-1,
         axis_size=size,
     )
-    return members(features)
+    return members(features, style)
 
 
 def timestep_embedding(t: np.ndarray, size: int) -> np.ndarray:

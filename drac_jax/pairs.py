@@ -2,8 +2,8 @@
 
 XLA's CPU backend vectorises over the last axis, and that of actions, [n, B, A], is too short: a
 sum over it is one multiplication at a time. So the samples are put in blocks of states with the
-states last, `[B / L, n, A, L]`, once; the distances are sums over A of whole vectors, and the
-backward pass, which needs nothing but them, is one loop over the actions as they came.
+states last, `[n, B / L, A, L]`, once; the distances are sums over A of whole vectors, and the
+backward pass, which needs nothing but them, is one loop a sample over the actions as they came.
 """
 
 import math
@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 DISTANCE_EPS = 1e-5  # of the reference; keeps the log finite where two samples coincide
-LANES = 64  # states of a block: its samples fit the first-level cache
+LANES = 32  # states of a block: its samples fit the first-level cache
 MOST_FACTORS = 5  # distances of a product: neither (1e-5)^5 nor (2 sqrt(A))^5 leaves float32
 MOST_TERMS = 1024  # the loops over pairs and coordinates are unrolled up to here
 
@@ -94,7 +94,7 @@ def blocked_mean(mean: Mean, actions: jax.Array) -> jax.Array:
 def _forward(mean: Mean, actions: jax.Array) -> tuple[jax.Array, tuple]:
     n, batch, _ = actions.shape
     norms = pair_norms(states_last(actions))
-    distances = [norms[s][:, i] + DISTANCE_EPS for s in range(1, n) for i in range(n - s)]
+    distances = [norms[s][i] + DISTANCE_EPS for s in range(1, n) for i in range(n - s)]
     return mean.total(distances).reshape(batch) / len(distances), (actions, norms)
 
 
@@ -103,23 +103,23 @@ def _backward(mean: Mean, residuals: tuple, cotangent: jax.Array) -> tuple[jax.A
     the transform over the norm, and 0 where two samples coincide."""
     actions, norms = residuals
     n, batch, action_size = actions.shape
-    lanes = lanes_of(batch)
-    x = actions.reshape(n, -1, lanes, action_size)
-    scale = cotangent.reshape(-1, lanes) / (n * (n - 1) / 2)
+    x = actions.reshape(n, -1, lanes_of(batch), action_size)
+    scale = cotangent.reshape(x.shape[1:3]) / (n * (n - 1) / 2)
 
-    def weight(shift: int) -> jax.Array:
-        others = [(i + shift) % n for i in range(n)]
-        r = jnp.stack([norms[abs(i - j)][:, min(i, j)] for i, j in enumerate(others)])
-        apart = r > 0.0
-        slope = mean.slope(r + DISTANCE_EPS)
-        return jnp.where(apart, scale * slope / jnp.where(apart, r, 1.0), 0.0)
+    def weight(norm: jax.Array) -> jax.Array:
+        apart = norm > 0.0
+        slope = mean.slope(norm + DISTANCE_EPS) / jnp.where(apart, norm, 1.0)
+        return jnp.where(apart, scale * slope, 0.0)
 
-    # The barrier keeps XLA from computing a weight again for every coordinate.
-    weights = jax.lax.optimization_barrier([weight(shift) for shift in range(1, n)])
-    terms = [
-        w[..., None] * (x - jnp.roll(x, -shift, axis=0)) for shift, w in enumerate(weights, start=1)
-    ]
-    return (sum_of(terms).reshape(actions.shape),)
+    def gradient(i: int) -> jax.Array:
+        others = [j for j in range(n) if j != i]
+        return sum_of([weights[abs(i - j)][min(i, j), :, :, None] * (x[i] - x[j]) for j in others])
+
+    # Without the barriers XLA computes a weight again for every coordinate, and each sample's
+    # gradient behind a branch on its index.
+    weights = jax.lax.optimization_barrier(jax.tree.map(weight, norms))
+    rows = jax.lax.optimization_barrier([gradient(i) for i in range(n)])
+    return (jnp.stack(rows).reshape(actions.shape),)
 
 
 blocked_mean.defvjp(_forward, _backward)
@@ -131,21 +131,21 @@ def lanes_of(batch: int) -> int:
 
 
 def states_last(actions: jax.Array) -> jax.Array:
-    """Arrange [n, B, A] as [B / L, n, A, L]."""
+    """Arrange [n, B, A] as [n, B / L, A, L]."""
     n, batch, action_size = actions.shape
     lanes = lanes_of(batch)
-    blocks = actions.reshape(n, -1, lanes, action_size).transpose(1, 0, 3, 2)
+    blocks = actions.reshape(-1, lanes, action_size).transpose(0, 2, 1)
     # Without merged axes and a barrier, XLA takes the order of the input and moves nothing.
-    merged = jax.lax.optimization_barrier(blocks.reshape(-1, n * action_size, lanes))
-    return merged.reshape(-1, n, action_size, lanes)
+    merged = jax.lax.optimization_barrier(blocks.reshape(-1, action_size * lanes))
+    return merged.reshape(n, -1, action_size, lanes)
 
 
 def pair_norms(x: jax.Array) -> dict[int, jax.Array]:
-    """Compute ||x_i - x_(i + s)|| of all pairs. x: [B / L, n, A, L] -> {s: [B / L, n - s, L]}."""
-    _, n, action_size, _ = x.shape
+    """Compute ||x_i - x_(i + s)|| of all pairs. x: [n, B / L, A, L] -> {s: [n - s, B / L, L]}."""
+    n, _, action_size, _ = x.shape
 
     def norms(shift: int) -> jax.Array:
-        differences = x[:, : n - shift] - x[:, shift:]
+        differences = x[: n - shift] - x[shift:]
         return jnp.sqrt(sum_of([jnp.square(differences[:, :, k]) for k in range(action_size)]))
 
     return {shift: norms(shift) for shift in range(1, n)}

@@ -6,8 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drac_jax.diversity import (
-    ARITHMETIC,
-    GEOMETRIC,
     all_pairs,
     as_beta,
     beta_limits,
@@ -15,7 +13,7 @@ from drac_jax.diversity import (
     paired,
     target_diversity,
 )
-from drac_jax.pairs import LANES, blocked_mean, mean_of_pairs, plain_mean
+from drac_jax.pairs import ARITHMETIC, GEOMETRIC, LANES, blocked_mean, mean_of_pairs, plain_mean
 
 # Action size: (beta of a uniform policy, largest attainable beta), computed beforehand.
 LIMITS = {

@@ -22,6 +22,7 @@ from flax import struct
 from drac_jax import critics, duals, optim
 from drac_jax.algorithms.start import start_networks
 from drac_jax.diversity import Diversity, as_beta, target_diversity
+from drac_jax.networks import FLOAT32, Style
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 
 MODE_SAMPLES = 16
@@ -64,10 +65,13 @@ class DracNetworks(NamedTuple):
 
 
 def make_drac(
-    actor: Actor, diversity: Diversity, critic_hidden: tuple[int, ...] = (256, 256)
+    actor: Actor,
+    diversity: Diversity,
+    critic_hidden: tuple[int, ...] = (256, 256),
+    style: Style = FLOAT32,
 ) -> Algorithm:
     """Make DrAC of an actor and a diversity estimator."""
-    nets = DracNetworks(actor, critics.twin_critic(critic_hidden), diversity)
+    nets = DracNetworks(actor, critics.twin_critic(critic_hidden, style), diversity)
 
     def init(key: jax.Array, hparams: DracHParams, obs_size: int) -> DracAgent:
         return init_agent(key, nets, hparams, obs_size)

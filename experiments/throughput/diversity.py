@@ -68,6 +68,7 @@ def main(words: list[str]) -> None:
     timing.add_arguments(parser)
     args = parser.parse_args(words)
     timing.pin(args)
+    timing.keep_freed_memory()
     made = contenders(args.samples, args.batch, args.action_size, args.calls)
     timings = timing.side_by_side(made, args.repeats)
     text = (

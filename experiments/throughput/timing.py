@@ -1,6 +1,7 @@
 """Side-by-side timing: A-B-A-B order, compile apart, medians with their range."""
 
 import argparse
+import ctypes
 import json
 import os
 import platform
@@ -118,6 +119,15 @@ def pin(args: argparse.Namespace) -> None:
     if not hasattr(os, "sched_setaffinity"):
         raise ValueError("--one-core needs Linux; leave it out")
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed: to fetch and clear the pages of an output for every call can
+    take longer than to write it. Loops, as training is one, allocate once."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(-4, 0)  # M_MMAP_MAX: large blocks come from the heap
+        mallopt(-1, -1)  # M_TRIM_THRESHOLD: which never shrinks
 
 
 def cores() -> int:
