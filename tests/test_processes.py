@@ -6,8 +6,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -16,7 +17,7 @@ from experiments.__main__ import main
 from tests.test_runs import PATIENCE, ROOT, TINY, Outcome, only_run_in, records_of, saved_epochs
 
 EPOCHS = 30
-WORDS = (*TINY, "--train.epochs", EPOCHS, "--train.env-steps", 4000)
+WORDS = (*TINY[1:], "--train.epochs", EPOCHS, "--train.env-steps", 4000)
 
 
 @pytest.mark.parametrize(
@@ -62,12 +63,14 @@ def outcomes(processes: list[subprocess.Popen]) -> list[Outcome]:
     return [Outcome(p.returncode, text) for p, text in zip(processes, said, strict=True)]
 
 
-def run_two(ready: Path | None = None, number: int = 0, *words: object) -> list[Outcome]:
-    """Run both processes; when `ready` is there, send the second of them a signal."""
+def run_two(
+    *words: object, ready: Callable[[], Any] | None = None, number: int = 0
+) -> list[Outcome]:
+    """Run both processes; as soon as `ready` holds, send the second of them a signal."""
     port = free_port()
     both = [start_one(i, port, *words) for i in (0, 1)]
     deadline = time.monotonic() + PATIENCE
-    while ready and not list(ready.parent.glob(ready.name)) and time.monotonic() < deadline:
+    while ready and not ready() and time.monotonic() < deadline:
         if any(process.poll() is not None for process in both):
             break
         time.sleep(0.01)
@@ -101,15 +104,18 @@ class Together(NamedTuple):
 @pytest.fixture(scope="module")
 def together(tmp_path_factory) -> Together:
     runs = tmp_path_factory.mktemp("together")
-    first = runs / "multigoal_amortized"
-    stopped = run_two(first / "*" / "metrics.jsonl", signal.SIGTERM, *WORDS, "--runs-dir", runs)
+    stopped = run_two(
+        *(*WORDS, "--runs-dir", runs),
+        ready=lambda: any(runs.glob("*/*/metrics.jsonl")),
+        number=signal.SIGTERM,
+    )
     folder = only_run_in(runs)
-    resume = ("--resume", folder)
-    after = saved_epochs(folder)[-1]
-    ready = folder / "checkpoints" / str(after + 2)
-    killed = run_two(ready, signal.SIGKILL, *resume)
+    resume, after = ("--resume", folder), saved_epochs(folder)[-1]
+    killed = run_two(
+        *resume, ready=lambda: saved_epochs(folder)[-1] > after + 1, number=signal.SIGKILL
+    )
     saved = saved_epochs(folder)
-    ended = run_two(None, 0, *resume)
+    ended = run_two(*resume)
     return Together(folder, stopped, killed, ended, saved)
 
 
