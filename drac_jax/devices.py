@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jax.stages import Wrapped
+from jax.stages import Lowered
 
 from drac_jax.train import TrainState
 from drac_jax.types import Environment
@@ -133,9 +133,17 @@ def over(mesh: Mesh, function: Callable) -> Callable:
     )
 
 
-def on_members(mesh: Mesh, function: Callable) -> Wrapped:
-    """Compile `function` as `over` says, what it returns readable by every process."""
-    return jax.jit(over(mesh, function), out_shardings=everywhere(mesh))
+def lower(mesh: Mesh, function: Callable, *arguments: Any, **options: Any) -> Lowered:
+    """Lower `function`, as `over` calls it, for arguments that live where they or their shapes say.
+    options: of `jax.jit`; what is returned is readable by every process unless they say otherwise.
+
+    It is traced as if the arguments lived anywhere: what one program has traced, such as a
+    simulator's step, then serves the next.
+    """
+    places = jax.tree.map(lambda x: x.sharding, arguments)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arguments)
+    options = {"out_shardings": everywhere(mesh)} | options
+    return jax.jit(over(mesh, function), in_shardings=places, **options).lower(*shapes)
 
 
 def describe(mesh: Mesh) -> str:

@@ -33,7 +33,8 @@ def play(
 ) -> Episodes:
     """Play `count` episodes with every member. keys: [members]. -> leaves [members, count, ...]."""
     evaluate = make_evaluate(env, job.algorithm.act, count, record_paths=paths)
-    return jax.device_get(devices.on_members(job.mesh, jax.vmap(evaluate))(agent, keys))
+    program = devices.lower(job.mesh, jax.vmap(evaluate), agent, keys).compile()
+    return jax.device_get(program(agent, keys))
 
 
 def final_evaluation(

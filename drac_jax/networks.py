@@ -75,8 +75,11 @@ def matmul(x: jax.Array, kernel: jax.Array, precision: Precision = "float32") ->
     [K, B, I] of B >= 1024 rows, is multiplied sample by sample, which is as fast.
     """
     if x.ndim > 2 and x.shape[-2] >= LONG_BATCH:
-        kernels = jnp.broadcast_to(kernel, (x.shape[0], *kernel.shape))
-        return jax.vmap(partial(matmul, precision=precision))(x, kernels)
+        multiply = partial(matmul, precision=precision)
+        if jax.default_backend() != "cpu":
+            return jax.vmap(multiply, (0, None))(x, kernel)
+        # A copy of the kernel for each sample: its gradient, too, contracts one axis.
+        return jax.vmap(multiply)(x, jnp.broadcast_to(kernel, (x.shape[0], *kernel.shape)))
     if kernel.shape[1] < kernel.shape[0]:
         # The same backend is slow where the gradient's last axis is short: make it the first.
         kernel = jax.lax.optimization_barrier(kernel.T).T

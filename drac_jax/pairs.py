@@ -134,9 +134,10 @@ def states_last(actions: jax.Array) -> jax.Array:
     """Arrange [n, B, A] as [n, B / L, A, L]."""
     n, batch, action_size = actions.shape
     lanes = lanes_of(batch)
-    blocks = actions.reshape(-1, lanes, action_size).transpose(0, 2, 1)
-    # Without merged axes and a barrier, XLA takes the order of the input and moves nothing.
-    merged = jax.lax.optimization_barrier(blocks.reshape(-1, action_size * lanes))
+    blocks = actions.reshape(n, -1, lanes, action_size).transpose(0, 1, 3, 2)
+    # Without merged axes and a barrier, XLA takes the order of the input and moves nothing. The
+    # samples stay apart, so that devices can share out the states.
+    merged = jax.lax.optimization_barrier(blocks.reshape(n, -1, action_size * lanes))
     return merged.reshape(n, -1, action_size, lanes)
 
 

@@ -14,9 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 TEXT_BYTES = 4096
-SILENCE = (
-    300  # seconds without a sign of life until a process counts as dead; a suspended one lives
-)
+SILENCE = 300  # seconds without a sign of life until a process counts as dead
 
 
 @dataclass(frozen=True)

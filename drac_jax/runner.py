@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.stages import Wrapped
+from jax.stages import Lowered
 
 from drac_jax import compile_times, devices, final, processes, report, sweep
 from drac_jax import job as jobs
@@ -33,7 +34,7 @@ class Programs(NamedTuple):
     init: Callable
     epoch: Callable
     evaluate: Callable
-    compile_seconds: float = 0.0
+    compile_seconds: float
 
 
 class Run:
@@ -77,18 +78,16 @@ class Run:
         self.reporter.busy(f"compiling (once per run{expected})")
         began = time.perf_counter()
         job, state = self.job, self.shapes
-        init, epoch = make_programs(job, state)
-        evaluate = devices.on_members(job.mesh, jax.vmap(_make_inspect(job)))
-        programs = Programs(
-            init=init.lower(self.train_keys, self.hparams).compile(),
-            epoch=epoch.lower(state).compile(),
-            evaluate=evaluate.lower(state.agent, self.eval_keys).compile(),
-        )
+        init, epoch = lower_programs(job, state, (self.train_keys, self.hparams))
+        inspect = jax.vmap(_make_inspect(job))
+        evaluate = devices.lower(job.mesh, inspect, state.agent, self.eval_keys)
+        with ThreadPoolExecutor() as pool:
+            compiled = list(pool.map(Lowered.compile, (init, epoch, evaluate)))
         seconds = time.perf_counter() - began
         self.reporter.say(f"compiled in {seconds:.1f} s")
         if self.writes:
             compile_times.keep(job, seconds)
-        return programs._replace(compile_seconds=seconds)
+        return Programs(compiled[0], compiled[1], compiled[2], seconds)
 
     def _train(self, programs: Programs, state: TrainState) -> dict[str, Any]:
         epochs = self.job.schedule.epochs
@@ -218,17 +217,19 @@ class Run:
         }
 
 
-def make_programs(job: Job, state: TrainState) -> tuple[Wrapped, Wrapped]:
-    """Make the start and the epoch of all members, on the job's devices: (keys, hparams) -> states
-    and (states) -> (states, metrics). state: from `abstract_state`."""
+def lower_programs(job: Job, state: TrainState, start: Any) -> tuple[Lowered, Lowered]:
+    """Lower the start and the epoch of all members, on the job's devices: (keys, hparams) -> states
+    and (states) -> (states, metrics). state: from `abstract_state`; start: (keys, hparams)."""
     mesh, places = job.mesh, jax.tree.map(lambda x: x.sharding, state)
-    init = devices.over(mesh, jax.vmap(job.functions.init))
-    epoch = devices.over(mesh, sweep.over_members(job.functions.epoch))
-    out = (places, devices.everywhere(mesh))
-    return (
-        jax.jit(init, out_shardings=places),
-        jax.jit(epoch, donate_argnums=0, out_shardings=out),
+    init = devices.lower(mesh, jax.vmap(job.functions.init), *start, out_shardings=places)
+    epoch = devices.lower(
+        mesh,
+        sweep.over_members(job.functions.epoch),
+        state,
+        out_shardings=(places, devices.everywhere(mesh)),
+        donate_argnums=0,
     )
+    return init, epoch
 
 
 def _make_inspect(job: Job) -> Callable[[Any, jax.Array], tuple[Episodes, Any]]:

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from drac_jax import devices, final, parts, plots, report, robustness, sweep
 from drac_jax import experiment as exp
-from drac_jax import final, parts, plots, report, robustness, sweep
 from drac_jax import job as jobs
 from drac_jax.checkpoint import Checkpoints
 from drac_jax.evaluate import Episodes, make_evaluate
@@ -142,13 +142,19 @@ def evaluate(
     state, epoch = load_state(job, jobs.abstract_state(job), checkpoints, reporter)
     job = job._replace(env=env, config=asked)
     reporter.busy(f"evaluating epoch {epoch} on {env.spec.name}")
-    keys = jax.vmap(jax.random.fold_in, (0, None))(sweep.keys(job.members)[1], epoch)
+    keys = _keys(job, epoch)
     results, episodes = final.final_evaluation(job, env, state.agent, keys)
     place = report.new_folder(folder / "evaluations", env.spec.name)
     content = {"config": exp.to_dict(asked), "epoch": epoch, "seeds": results}
     report.write_json(place / report.SUMMARY, content | report.environment_facts())
     final.draw_trajectories(job, place, episodes, results)
     return place, results
+
+
+def _keys(job: Job, epoch: int) -> jax.Array:
+    """Make the members' evaluation keys, where their agents are."""
+    keys = jax.vmap(jax.random.fold_in, (0, None))(sweep.keys(job.members)[1], epoch)
+    return devices.copies(job.mesh, keys)
 
 
 def play_perturbed(
@@ -166,7 +172,7 @@ def play_perturbed(
     env, count = perturbed.env, len(perturbed.walls)
     agent, epoch = _newest_agent(folder, jobs.abstract_state(job).agent)
     reporter.busy(f"playing {config.episodes} episodes on each of {count} maps")
-    keys = jax.vmap(jax.random.fold_in, (0, None))(sweep.keys(job.members)[1], epoch)
+    keys = _keys(job, epoch)
     episodes = final.play(job, env, agent, keys, config.episodes * count, paths=True)
     goals = env.spec.num_goals
     records = robustness.summarise(job.members.labels, episodes, perturbed.walls, goals)

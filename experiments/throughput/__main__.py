@@ -11,6 +11,7 @@ SUITES = {
     "train": "train",
     "sweep": "sweep",
     "replay": "replay",
+    "scaling": "scaling",
     "envs": "environments",
 }
 

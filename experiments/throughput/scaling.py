@@ -19,7 +19,7 @@ import numpy as np
 from drac_jax import devices, sweep
 from drac_jax import job as jobs
 from drac_jax.job import Job
-from drac_jax.runner import make_programs
+from drac_jax.runner import lower_programs
 from experiments import find
 from experiments.throughput import timing
 
@@ -54,18 +54,10 @@ def job_on(count: int, seeds: int = 1, hidden: int = 256, **train: Any) -> Job:
 
 def begin(job: Job) -> Progress:
     """Compile a job's programs and start its members."""
-    epoch, counted = compile_epoch(job)
-    init, _ = make_programs(job, jobs.abstract_state(job))
-    start = (sweep.keys(job.members)[0], job.members.hparams)
-    state = jax.block_until_ready(init(*devices.copies(job.mesh, start)))
-    return Progress(job, epoch, state, counted, {}, [])
-
-
-def compile_epoch(job: Job) -> tuple[Any, Counter[str]]:
-    """Compile a job's epoch. -> it, and the exchanges of an update."""
-    shapes = jobs.abstract_state(job)
-    compiled = make_programs(job, shapes)[1].lower(shapes).compile()
-    return compiled, exchanges(compiled.as_text(), "update")
+    start = devices.copies(job.mesh, (sweep.keys(job.members)[0], job.members.hparams))
+    init, epoch = (x.compile() for x in lower_programs(job, jobs.abstract_state(job), start))
+    state = jax.block_until_ready(init(*start))
+    return Progress(job, epoch, state, exchanges(epoch.as_text(), "update"), {}, [])
 
 
 def go_on(progress: Progress) -> Progress:
