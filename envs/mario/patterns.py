@@ -5,7 +5,7 @@ need only, for each pattern of one lot, its count in the other: a sum over the p
 the other lot alone is what the whole other lot sums to, less what the shared patterns do.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ import numpy as np
 from envs.mario.tiles import SEGMENT
 
 WINDOWS = (SEGMENT - 1) ** 2
+LOT = 256  # places of a lot: a power of two above 225, which a binary search of 8 steps needs
+SEARCH_STEPS = tuple(2**i for i in reversed(range(8)))
 SMOOTHING = 1e-3  # added to every frequency before the Kullback-Leibler divergence
 _NO_PATTERN = np.int32(2**28 - 1)  # larger than every code: four times a character that is none
 
@@ -21,8 +23,8 @@ _NO_PATTERN = np.int32(2**28 - 1)  # larger than every code: four times a charac
 class Lot(NamedTuple):
     """The patterns of one window of 16 columns, as a sorted list of different codes.
 
-    codes: [..., 225] int32, ascending, the rest filled with a number that is no code;
-    counts: [..., 225] int32, 0 in the rest.
+    codes: [..., 256] int32, ascending, the rest filled with a number that is no code;
+    counts: [..., 256] int32, 0 in the rest.
     """
 
     codes: jax.Array
@@ -47,37 +49,39 @@ def count(characters: jax.Array) -> Lot:
 
 
 def tally(codes: jax.Array) -> Lot:
-    """Count equal codes. codes: [..., N] int32 -> a lot of N places."""
-    ordered = jnp.sort(codes, axis=-1)
+    """Count equal codes. codes: [..., N] int32, N at most 255 -> a lot."""
     size = codes.shape[-1]
-    place = jnp.arange(size, dtype=jnp.int32)
-    is_last = jnp.concatenate(
-        [ordered[..., 1:] != ordered[..., :-1], jnp.ones((*codes.shape[:-1], 1), bool)], axis=-1
-    )
+    ordered = jnp.sort(codes, axis=-1)
+    is_last = _pad(ordered[..., 1:] != ordered[..., :-1], 1, True)
     # Of a run only its last place keeps the code; a second sort brings those to the front.
-    ends = jnp.sort(jnp.where(is_last, place, size), axis=-1)
+    ends = jnp.sort(jnp.where(is_last, jnp.arange(size, dtype=jnp.int32), size), axis=-1)
     before = jnp.concatenate([jnp.full_like(ends[..., :1], -1), ends[..., :-1]], axis=-1)
     is_code = ends < size
-    kept = jnp.take_along_axis(ordered, jnp.minimum(ends, size - 1), axis=-1)
-    return Lot(jnp.where(is_code, kept, _NO_PATTERN), jnp.where(is_code, ends - before, 0))
+    kept = _take(ordered, jnp.minimum(ends, size - 1))
+    filled = jnp.where(is_code, kept, _NO_PATTERN), jnp.where(is_code, ends - before, 0)
+    return Lot(_pad(filled[0], LOT - size, _NO_PATTERN), _pad(filled[1], LOT - size, 0))
+
+
+def _pad(values: jax.Array, number: int, value: Any) -> jax.Array:
+    return jnp.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, number)], constant_values=value)
+
+
+def _take(values: jax.Array, places: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(values, places, axis=-1, mode="promise_in_bounds")
 
 
 def counts_in(lot: Lot, codes: jax.Array) -> jax.Array:
     """Look codes [..., M] up in a lot. -> [..., M] int32, 0 where a code is not in it.
 
-    A binary search of all codes at once.
+    A binary search of all codes at once; a lot has a power of two places, so none leaves it.
     """
-    size = lot.codes.shape[-1]
     place = jnp.zeros(codes.shape, jnp.int32)
     # `place` counts the codes that are known to be smaller; each step tries half as many more.
-    for step in (2**i for i in reversed(range(size.bit_length()))):
+    for step in SEARCH_STEPS:
         tried = place + step
-        there = jnp.take_along_axis(lot.codes, jnp.minimum(tried, size) - 1, axis=-1)
-        place = jnp.where((tried <= size) & (there < codes), tried, place)
-    found = jnp.minimum(place, size - 1)
-    same = jnp.take_along_axis(lot.codes, found, axis=-1) == codes
-    number = jnp.take_along_axis(lot.counts, found, axis=-1)
-    return jnp.where(same & (codes != _NO_PATTERN), number, 0)
+        place = jnp.where(_take(lot.codes, tried - 1) < codes, tried, place)
+    # Codes that are none find each other: their count is 0.
+    return jnp.where(_take(lot.codes, place) == codes, _take(lot.counts, place), 0)
 
 
 def distinct(lot: Lot) -> jax.Array:
@@ -94,7 +98,7 @@ def union_size(lot: Lot, other: Lot, shared: jax.Array) -> jax.Array:
 def growing_union_sizes(lot: Lot, others: Lot) -> jax.Array:
     """Count the different patterns of a lot with the first, the first two, .. of O others.
 
-    lot: [225]; others: [O, 225], O at most 15. -> [O] int32.
+    lot: [256]; others: [O, 256], O at most 15. -> [O] int32.
     """
     codes = jnp.concatenate([lot.codes[None], others.codes]).astype(jnp.uint32)
     number = codes.shape[0]
@@ -111,7 +115,7 @@ def growing_union_sizes(lot: Lot, others: Lot) -> jax.Array:
 def jensen_shannon(lot: Lot, shared: jax.Array) -> jax.Array:
     """Measure the Jensen-Shannon divergence of two segments' patterns, in bits.
 
-    lot: the patterns of one; shared: [..., 225], their counts in the other. -> [...] in [0, 1].
+    lot: the patterns of one; shared: [..., 256], their counts in the other. -> [...] in [0, 1].
     """
     a, b = lot.counts.astype(jnp.float32), shared.astype(jnp.float32)
     # A pattern of the other alone adds b log2(2) = b; those sum to what is not shared.
@@ -141,7 +145,7 @@ def kullback_leibler(
 ) -> jax.Array:
     """Measure the symmetrised Kullback-Leibler divergence of two lots, in bits.
 
-    shared: [..., 225], counts in the other of the codes of `lot`; other_weight: [...], `weight`
+    shared: [..., 256], counts in the other of the codes of `lot`; other_weight: [...], `weight`
     of the other; num_keys: [...] int, patterns that get the smoothing 1e-3 (the union's size, or
     more: one that neither has only enters the normalisation). -> [...].
     """

@@ -76,7 +76,7 @@ def penalty(mean: jax.Array) -> jax.Array:
 
 
 def segment_divergences(new: Lot, lots: Lot) -> jax.Array:
-    """Measure the Jensen-Shannon divergence of a lot [225] to each of [S, 225]. -> [S], bits."""
+    """Measure the Jensen-Shannon divergence of a lot [256] to each of [S, 256]. -> [S], bits."""
     return jax.vmap(lambda lot: patterns.jensen_shannon(new, patterns.counts_in(lot, new.codes)))(
         lots
     )
@@ -85,7 +85,7 @@ def segment_divergences(new: Lot, lots: Lot) -> jax.Array:
 def window_divergences(
     new: Lot, lots: Lot, weights: jax.Array, reference_keys: bool = False
 ) -> jax.Array:
-    """Measure the symmetrised divergence of a lot [225] to each window [W, 225]. -> [W], bits.
+    """Measure the symmetrised divergence of a lot [256] to each window [W, 256]. -> [W], bits.
 
     weights: [W], `patterns.weight` of the windows. The patterns that are smoothed are those of the
     segment and the window. reference_keys: those of the windows before as well, which is what the
@@ -104,7 +104,7 @@ def window_divergences(
 class Windows(NamedTuple):
     """The windows of MarioPuzzle, newest first: at shifts of 0, 8, .. 56 columns.
 
-    lots: [8, 225]; weights: [8], of each lot.
+    lots: [8, 256]; weights: [8], of each lot.
     """
 
     lots: Lot
