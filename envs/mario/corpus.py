@@ -35,9 +35,9 @@ def parse_level(text: str, name: str | Path) -> np.ndarray:
     """Read one level of 16 lines of tile characters. -> [16, width] uint8 ids. Raises as above."""
     lines = [line.rstrip() for line in text.rstrip().splitlines()]
     if len(lines) != SEGMENT:
-        line = min(max(len(lines), 1), SEGMENT + 1)  # the last one, or the first one too many
+        last = min(max(len(lines), 1), SEGMENT + 1)  # the last one, or the first one too many
         raise ValueError(
-            f"{name}, line {line}, column 1: the level has {len(lines)} lines; make it {SEGMENT}"
+            f"{name}, line {last}, column 1: the level has {len(lines)} lines; make it {SEGMENT}"
         )
     width = len(lines[0])
     for row, line in enumerate(lines, start=1):
@@ -78,7 +78,7 @@ def statistics(levels: Sequence[np.ndarray]) -> dict[str, float]:
     coins, and each tile by its character. levels: [16, W] or segments [16, 16], of any width.
     `playable` is the share of them that pass the gap rule."""
     columns = sum(level.shape[1] for level in levels)
-    counts = sum(np.bincount(np.ravel(level), minlength=len(ALPHABET)) for level in levels)
+    counts = np.bincount(np.concatenate(list(map(np.ravel, levels))), minlength=len(ALPHABET))
     of = dict(zip(ALPHABET, counts, strict=True))
     gaps = [gap_widths(level) for level in levels]
     totals = {

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageDraw
 
-from envs.mario.tiles import ALPHABET, BLOCK, SEGMENT, STALK, to_characters
+from envs.mario.tiles import ALPHABET, BLOCK, EMPTY, SEGMENT, STALK, to_characters
 
 PIXELS = 16  # of a tile's side
 MARGIN = 12  # pixels between the levels of a sheet
@@ -113,9 +114,9 @@ def _characters(level: np.ndarray) -> np.ndarray:
 
 def _write(level: np.ndarray) -> np.ndarray:
     """Write tile ids as characters, segment by segment, as the environment does."""
-    padded = np.pad(level, ((0, 0), (0, -level.shape[1] % SEGMENT)), constant_values=2)
+    padded = np.pad(level, ((0, 0), (0, -level.shape[1] % SEGMENT)), constant_values=EMPTY)
     segments = np.stack(np.split(padded, padded.shape[1] // SEGMENT, axis=1))
-    written = np.asarray(to_characters(segments.astype(np.uint8)))
+    written = np.asarray(to_characters(jnp.asarray(segments, jnp.uint8)))
     return np.concatenate(list(written), axis=1)[:, : level.shape[1]]
 
 
