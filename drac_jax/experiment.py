@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from drac_jax import schedule, sweep
@@ -56,6 +57,17 @@ class Perturbed(NamedTuple):
     scene: Callable[[int], Scene]
 
 
+class Study(NamedTuple):
+    """What a domain measures and draws of a policy's headline episodes besides their returns.
+
+    measure: (env options, paths [N, T + 1, O]) -> eval/<name>: value. draw: (env options, act,
+    paths of one member, folder), act: (obs [N, O], key) -> action [N, A].
+    """
+
+    measure: Callable[[Any, Any], dict[str, float]]
+    draw: Callable[[Any, Callable, Any, Path], None]
+
+
 @dataclass(frozen=True)
 class Experiment:
     """What `make run EXP=name` runs.
@@ -63,6 +75,7 @@ class Experiment:
     make_env: (env options, obstacles) -> Environment; obstacles asks for the variant of the
     obstacle test. method: a name in METHODS. presets: name -> RunConfig. make_perturbed: (env
     options, most walls, maps) -> as many maps with 0, 1, ... most random walls added each.
+    study: where returns and goals do not say all.
     """
 
     name: str
@@ -71,6 +84,7 @@ class Experiment:
     make_env: Callable[[Any, bool], Environment]
     presets: Mapping[str, RunConfig]
     make_perturbed: Callable[[Any, int, int], Perturbed] | None = None
+    study: Study | None = None
 
     def config(self, preset: str = DEFAULT_PRESET) -> RunConfig:
         """Look up a preset. Raises ValueError with the names there are."""

@@ -1,6 +1,7 @@
 """The final evaluation of every member, and the pictures of a run."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,9 @@ def final_evaluation(
             result["eval/removal_sr5"] = metrics.removal_sr5(reached, goals)
             result["eval/removal_sr5_reference"] = metrics.removal_sr5_reference(reached, goals)
             result["eval/obstacle_sr5"] = metrics.obstacle_sr5(blocked[i].reshape(groups))
+    if (study := job.experiment.study) is not None:
+        for result, paths in zip(results, episodes.paths, strict=True):
+            result |= study.measure(job.config.env, paths)
     return results, episodes
 
 
@@ -81,6 +85,23 @@ def draw(job: Job, folder: Path, episodes: Episodes, results: Sequence[Result]) 
     draw_trajectories(job, folder, episodes, results)
     for name in job.config.grid:
         plots.sweep(results, name, job.env.spec.num_goals, folder / f"sweep_{name}.png")
+
+
+def first_member(job: Job, agent: Any) -> Any:
+    """Copy the first member's agent to the host; all processes must call it."""
+    take = jax.jit(
+        lambda tree: jax.tree.map(lambda x: x[0], tree),
+        out_shardings=devices.everywhere(job.mesh),
+    )
+    return jax.device_get(take(agent))
+
+
+def draw_study(job: Job, folder: Path, episodes: Episodes, agent: Any) -> None:
+    """Draw what the domain itself has to show, of one member: its agent, and the first of the
+    episodes."""
+    if (study := job.experiment.study) is not None:
+        act = jax.jit(partial(job.algorithm.act, agent))
+        study.draw(job.config.env, act, episodes.paths[0], folder)
 
 
 def draw_trajectories(

@@ -18,6 +18,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 NO_GOAL = "#9a9a9a"
 CURVES = {
     "eval/return": "return",
+    "eval/diversity": "diversity of levels, tiles",
     "eval/reachable_modes": "goals reached",
     "eval/multi_goal_score": "multi-goal score",
     "eval/arrival_rate": "episodes that arrive",
@@ -145,14 +146,15 @@ def sweep(records: Sequence[Mapping[str, Any]], name: str, num_goals: int, path:
     """
     measures = ["eval/reachable_modes", "eval/arrival_rate", "eval/multi_goal_score"]
     if not num_goals:
-        measures = ["eval/return"]
+        measures = ["eval/return", *(["eval/diversity"] if "eval/diversity" in records[0] else [])]
     values = sorted({r[name] for r in records})
+    spread = 0.01 * (values[-1] - values[0])
     size = (3.7 * len(measures), 3.0)
     figure, axes = panels(1, len(measures), size)
     for axis, measure in zip(axes.flat, measures, strict=True):
         groups = [[r[measure] for r in records if r[name] == value] for value in values]
         for value, group in zip(values, groups, strict=True):
-            jitter = np.linspace(-0.004, 0.004, len(group)) if len(group) > 1 else [0.0]
+            jitter = np.linspace(-spread, spread, len(group)) if len(group) > 1 else [0.0]
             axis.plot(value + np.asarray(jitter), group, "o", color=COLOURS[0], alpha=0.45, ms=4)
         axis.plot(values, [np.median(g) for g in groups], "-", color=COLOURS[1], lw=1.8)
         axis.set(xlabel=name, title=CURVES[measure])

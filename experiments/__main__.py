@@ -106,9 +106,15 @@ def _set_up(args: argparse.Namespace) -> None:
 
 def _keep_compiled() -> None:
     """Keep compiled programs between runs, unless the environment says where or not to."""
-    folder = Path.home() / ".cache" / "drac_jax" / "xla"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    import jax  # which has read its environment by now, when the package was imported
+
+    defaults = {
+        "jax_compilation_cache_dir": str(Path.home() / ".cache" / "drac_jax" / "xla"),
+        "jax_persistent_cache_min_compile_time_secs": 0.5,
+    }
+    for name, value in defaults.items():
+        if name.upper() not in os.environ:
+            jax.config.update(name, value)
 
 
 def main(words: list[str]) -> int:

@@ -219,7 +219,8 @@ def _takes(plan: Plan, algo: str, option: Option) -> bool:
 
 def _print_table(results: Mapping[str, Any]) -> None:
     """Print the table, on a terminal as wide as that and elsewhere as wide as it needs."""
-    heading, *rows = compare_table.table({name: r.seeds for name, r in results.items()})
+    seeds = compare_table.by_setting({name: r.seeds for name, r in results.items()})
+    heading, *rows = compare_table.table(seeds)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column, title in enumerate(heading):
         table.add_column(title, justify="right" if column else "left")
