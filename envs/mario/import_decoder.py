@@ -5,7 +5,7 @@ FILE is an .npz with arrays `deconv1_weight` (in, out, row, column), `deconv1_bi
 state dict of PyTorch whose layers, in their order, are transposed convolution, batch norm (three
 times) and a last transposed convolution, with the two attentions between them. Its names do not
 matter beyond their ends (`weight`, `bias`, `running_mean`, `gamma`); spectral normalisation
-(`weight_orig`, `weight_u`, `weight_v`) is folded in.
+(`weight_orig`, `weight_u`, `weight_v`) is folded in. Other layouts are refused.
 """
 
 import argparse
@@ -118,8 +118,8 @@ def from_state_dict(path: str | Path, state: dict[str, np.ndarray]) -> dict[str,
 def _fold_spectral(parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Divide `weight_orig` by its largest singular value, as u and v give it.
 
-    PyTorch flattens a transposed convolution's weight with its output axis first, and another's
-    with its first axis; the lengths of u tell which, and where they agree v does.
+    PyTorch flattens a weight with its output axis first, which is the second one of a transposed
+    convolution.
     """
     if "weight_orig" not in parts:
         return parts

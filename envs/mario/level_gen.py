@@ -61,10 +61,10 @@ def make_level_gen(
 
     obs: [100], the latents of the last five segments, oldest first; action: [20], the latent of the
     next segment of 16 x 16 tiles. reward: of the new segment beside those before it, `multifacet`
-    or `puzzle` (`reference_keys`: see `rewards.window_divergences`); -1 where 7 consecutive columns
-    of the last and the new segment have no floor. 50 steps truncate; nothing terminates. decoder:
-    a file of weights, or variables, of `mario.decoder`; the shipped one if None. The first five
-    segments are drawn so that they are playable together.
+    or `puzzle` (`reference_keys`: see `rewards.window_divergences`), and 1 less where 7 consecutive
+    columns of the last and the new segment have no floor. 50 steps truncate; nothing terminates.
+    decoder: a file of weights, or variables, of `mario.decoder`; the shipped one if None. The first
+    five segments are drawn so that they are playable together.
     Raises ValueError for an unknown reward, and for weights that are none or of another shape.
     Source: the online level generation of DrAC (arXiv 2511.01374).
     """
@@ -90,7 +90,7 @@ def _step(style: Style, variables: Any, state: LevelState, action: jax.Array) ->
     value, memory = style.judge(state.memory, state.characters, new)
     playable = is_playable(join(jnp.stack([state.characters, new])))
     latents = jnp.concatenate([state.latents[1:], action[None]])
-    reward = jnp.where(playable, value, UNPLAYABLE)
+    reward = value + jnp.where(playable, 0.0, UNPLAYABLE)
     return TaskStep(LevelState(latents, new, memory), latents.reshape(-1), reward)
 
 

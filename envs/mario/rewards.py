@@ -17,7 +17,7 @@ from envs.mario.patterns import Lot
 from envs.mario.tiles import SEGMENT, join
 
 HISTORY = 5  # segments that an observation and a reward look back on
-UNPLAYABLE = -1.0  # the reward of a segment that breaks the gap rule
+UNPLAYABLE = -1.0  # added to the reward of a segment that breaks the gap rule
 TARGET = 0.14  # Jensen-Shannon divergence that MultiFacet wants, bits
 FRESHNESS = 1.0 - np.arange(HISTORY, dtype=np.float32) / (HISTORY + 1)  # newest segment first
 SHIFT, NUM_WINDOWS, NEAREST = 8, 8, 3  # of MarioPuzzle, in columns and windows

@@ -13,6 +13,7 @@ SUITES = {
     "replay": "replay",
     "scaling": "scaling",
     "envs": "environments",
+    "mario": "mario",
 }
 
 
