@@ -38,6 +38,7 @@ LOCOMOTION = ("ant", "halfcheetah", "hopper", "humanoid", "swimmer", "walker2d")
 
 # name -> how to get the task's factory, and the size of its reset pool (1: the start is fixed).
 ENVIRONMENTS: dict[str, tuple[Callable[[], Callable[..., Task]], int]] = {
+    "mario": (_from("mario.level_gen", "make_level_gen"), 64),
     "multigoal": (_from("multigoal", "make_multigoal"), 1),
     "point_maze": (_from("point_maze", "make_point_maze"), 1),
     "point_mazes": (_from("point_maze", "make_point_mazes"), 1),

@@ -63,16 +63,29 @@ def _shift(mask: jax.Array, by: int, axis: int) -> jax.Array:
 def is_playable(characters: jax.Array) -> jax.Array:
     """Apply the gap rule: fewer than 7 consecutive columns without a solid tile in the floor rows.
 
-    characters: [..., 16, columns] uint8, any number of joined segments. -> [...] bool.
+    characters: [..., 16, columns] uint8, one or more joined segments. -> [...] bool.
     """
-    floor = characters[..., -FLOOR_ROWS:, :]
-    solids = np.frombuffer(SOLID.encode(), np.uint8)
-    has_floor = (floor[..., None] == solids).any(axis=(-1, -3))
-    columns = characters.shape[-1]
-    if columns <= MAX_GAP:
-        return jnp.ones(characters.shape[:-2], bool)
+    has_floor = _has_floor(characters)
+    columns = has_floor.shape[-1]
     windows = [has_floor[..., i : columns - MAX_GAP + i] for i in range(MAX_GAP + 1)]
     return jnp.stack(windows).any(axis=0).all(axis=-1)
+
+
+def gap_at_ends(characters: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Count the columns without a floor at the left and the right end. -> [...], [...] int32."""
+    has_floor = _has_floor(characters)
+    left, right = (
+        (jax.lax.cummax(side.astype(jnp.int32), axis=side.ndim - 1) == 0).sum(axis=-1)
+        for side in (has_floor, has_floor[..., ::-1])
+    )
+    return left.astype(jnp.int32), right.astype(jnp.int32)
+
+
+def _has_floor(characters: jax.Array) -> jax.Array:
+    """Tell the columns with a solid tile in the floor rows. -> [..., columns] bool."""
+    floor = jnp.asarray(characters)[..., -FLOOR_ROWS:, :, None]
+    solids = np.frombuffer(SOLID.encode(), np.uint8)
+    return (floor == solids).any(axis=(-1, -3))
 
 
 def join(segments: jax.Array) -> jax.Array:
