@@ -90,43 +90,34 @@ class Gan(NamedTuple):
     finish: Callable
 
 
+class Task(NamedTuple):
+    """What does not change in a training. windows: [N, 16, 16] uint8 tile ids; target: [16, 21],
+    the frequency of each tile in each row of them."""
+
+    windows: jax.Array
+    target: jax.Array
+    critic: Critic
+    optimizer: optax.GradientTransformation
+    settings: Settings
+
+
 def make_gan(corpus: np.ndarray, settings: Settings) -> Gan:
     """Make a training on windows. corpus: [N, 16, 16] uint8 tile ids, N >= 1."""
     decoder, critic = Decoder(settings.widths, (False, False, False)), Critic()
-    optimizer = _optimizer(settings)
-    windows = jnp.asarray(corpus)
     target = jnp.asarray(row_frequencies(corpus))
+    task = Task(jnp.asarray(corpus), target, critic, _optimizer(settings), settings)
 
     def init(key: jax.Array) -> Players:
         decoder_key, critic_key = jax.random.split(key)
         params = decoder.init(decoder_key, jnp.zeros((1, LATENT_SIZE)))["params"]
         judge = critic.init(critic_key, jnp.zeros((1, SEGMENT, SEGMENT, NUM_TILES)))
-        opts = optimizer.init(params), optimizer.init(judge["params"])
+        opts = task.optimizer.init(params), task.optimizer.init(judge["params"])
         return Players(params, judge, params, *opts, target, jnp.zeros_like(target))
 
     def step(players: Players, key: jax.Array) -> tuple[Players, dict[str, jax.Array]]:
         window_key, critic_key, decoder_key = jax.random.split(key, 3)
-        chosen = jax.random.randint(window_key, (settings.batch,), 0, len(windows))
-        real = jax.nn.one_hot(windows[chosen], NUM_TILES)
-        latents = draw_latents(critic_key, settings.batch)
-        loss = jax.value_and_grad(critic_loss, has_aux=True)
-        (_, (stats, critic_metrics)), grads = loss(
-            players.critic["params"], players, critic, real, latents, settings
-        )
-        params, critic_opt = _apply(optimizer, grads, players.critic_opt, players.critic["params"])
-        judge = {"params": params, "batch_stats": stats}
-        latents = draw_latents(decoder_key, settings.batch)
-        excess = (players.frequency - target) / (target + RARE)
-        price = players.price + settings.price_lr * excess
-        price = jnp.clip(price, -MAX_PRICE, MAX_PRICE)
-        decoder_grad = jax.value_and_grad(decoder_loss, has_aux=True)
-        (_, (frequency, decoder_metrics)), grads = decoder_grad(
-            players.decoder, judge, critic, latents, price + excess, settings
-        )
-        params, decoder_opt = _apply(optimizer, grads, players.decoder_opt, players.decoder)
-        mean = optax.incremental_update(params, players.mean, 1.0 - settings.mean_decay)
-        running = optax.incremental_update(frequency, players.frequency, 1.0 - FREQUENCY_DECAY)
-        players = Players(params, judge, mean, decoder_opt, critic_opt, running, price)
+        players, critic_metrics = improve_critic(task, players, window_key, critic_key)
+        players, decoder_metrics = improve_decoder(task, players, decoder_key)
         return players, critic_metrics | decoder_metrics
 
     def finish(players: Players, key: jax.Array) -> dict[str, Any]:
@@ -136,8 +127,51 @@ def make_gan(corpus: np.ndarray, settings: Settings) -> Gan:
     return Gan(init, step, finish)
 
 
+def improve_critic(
+    task: Task, players: Players, window_key: jax.Array, latent_key: jax.Array
+) -> tuple[Players, dict[str, jax.Array]]:
+    """Update the critic on some windows and on segments of random latents. -> players, metrics."""
+    chosen = jax.random.randint(window_key, (task.settings.batch,), 0, len(task.windows))
+    real = jax.nn.one_hot(task.windows[chosen], NUM_TILES)
+    latents = draw_latents(latent_key, task.settings.batch)
+    params = players.critic["params"]
+    (_, (norms, metrics)), grads = jax.value_and_grad(critic_loss, has_aux=True)(
+        params, players, task.critic, real, latents, task.settings
+    )
+    params, opt = _apply(task.optimizer, grads, players.critic_opt, params)
+    critic = {"params": params, "batch_stats": norms}
+    return players._replace(critic=critic, critic_opt=opt), metrics
+
+
+def improve_decoder(
+    task: Task, players: Players, key: jax.Array
+) -> tuple[Players, dict[str, jax.Array]]:
+    """Update the decoder on random latents, and the prices of tiles. -> players, metrics."""
+    settings = task.settings
+    latents = draw_latents(key, settings.batch)
+    excess = (players.frequency - task.target) / (task.target + RARE)
+    price = jnp.clip(players.price + settings.price_lr * excess, -MAX_PRICE, MAX_PRICE)
+    (_, (frequency, metrics)), grads = jax.value_and_grad(decoder_loss, has_aux=True)(
+        players.decoder, players.critic, task.critic, latents, price + excess, settings
+    )
+    params, opt = _apply(task.optimizer, grads, players.decoder_opt, players.decoder)
+    improved = players._replace(
+        decoder=params,
+        decoder_opt=opt,
+        mean=optax.incremental_update(params, players.mean, 1.0 - settings.mean_decay),
+        frequency=optax.incremental_update(frequency, players.frequency, 1.0 - FREQUENCY_DECAY),
+        price=price,
+    )
+    return improved, metrics
+
+
 def critic_loss(
-    params: Any, players: Players, critic: Critic, real: jax.Array, latents: jax.Array, settings
+    params: Any,
+    players: Players,
+    critic: Critic,
+    real: jax.Array,
+    latents: jax.Array,
+    settings: Settings,
 ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
     """Compute the hinge loss and the error of the latents read off the decoder's segments.
 
@@ -202,6 +236,9 @@ def _optimizer(settings: Settings) -> optax.GradientTransformation:
     return optax.adam(schedule, b1=0.0, b2=0.99)
 
 
-def _apply(optimizer: optax.GradientTransformation, grads: Any, opt: Any, params: Any):
+def _apply(
+    optimizer: optax.GradientTransformation, grads: Any, opt: Any, params: Any
+) -> tuple[Any, Any]:
+
     updates, opt = optimizer.update(grads, opt)
     return optax.apply_updates(params, updates), opt
