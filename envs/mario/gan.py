@@ -6,8 +6,9 @@ the decoder makes of the latents; draw other latents; raise the critic's score o
   the probabilities (straight through).
 - Critic and decoder both help to read the latents off the segment, so that different latents give
   different segments (InfoGAN, arXiv 1606.03657).
-- Tiles that are rarer or more frequent in a row of the decoder's segments than in that row of the
-  corpus are pushed towards its frequency, which a score of single segments does not see well.
+- A price for each tile in each row rises while the decoder uses it more often than the corpus, and
+  falls, below zero too, while it uses it less: a Lagrange multiplier of their frequencies. The
+  score of single segments sees badly that coins or enemies have become rare.
 - The decoder kept is a running mean of the trained one, its batch norm then measured anew.
 
 Sources: hinge loss, arXiv 1805.08318; spectral normalisation, arXiv 1802.05957; the spread of the
@@ -31,17 +32,18 @@ CALIBRATION = 2048  # latents that the kept decoder's batch norm is measured on
 SLOPE = 0.1  # of the critic's leaky ReLU
 RARE = 1e-3  # added to frequencies that are divided by
 FREQUENCY_DECAY = 0.98
+MAX_PRICE = 8.0
 
 
 class Settings(NamedTuple):
     """What a training may vary."""
 
-    steps: int = 3000
+    steps: int = 2000
     batch: int = 32
     widths: tuple[int, int, int] = (64, 32, 24)
-    lr: float = 5e-4  # falls to a twentieth over the second half
+    lr: float = 8e-4  # falls to a twentieth over the second half
     mean_decay: float = 0.995
-    frequency_weight: float = 1.0
+    price_lr: float = 0.02
     latent_weight: float = 1.0
 
 
@@ -67,7 +69,8 @@ class Critic(nn.Module):
 
 
 class Players(NamedTuple):
-    """Decoder and critic in training. frequency: [16, 21], of the decoder's tiles, running."""
+    """Decoder and critic in training. frequency: of the decoder's tiles, running, and price: of a
+    tile in a row, both [16, 21]."""
 
     decoder: Any
     critic: Any
@@ -75,6 +78,7 @@ class Players(NamedTuple):
     decoder_opt: Any
     critic_opt: Any
     frequency: jax.Array
+    price: jax.Array
 
 
 class Gan(NamedTuple):
@@ -86,41 +90,34 @@ class Gan(NamedTuple):
     finish: Callable
 
 
+class Task(NamedTuple):
+    """What does not change in a training. windows: [N, 16, 16] uint8 tile ids; target: [16, 21],
+    the frequency of each tile in each row of them."""
+
+    windows: jax.Array
+    target: jax.Array
+    critic: Critic
+    optimizer: optax.GradientTransformation
+    settings: Settings
+
+
 def make_gan(corpus: np.ndarray, settings: Settings) -> Gan:
     """Make a training on windows. corpus: [N, 16, 16] uint8 tile ids, N >= 1."""
     decoder, critic = Decoder(settings.widths, (False, False, False)), Critic()
-    optimizer = _optimizer(settings)
-    windows = jnp.asarray(corpus)
     target = jnp.asarray(row_frequencies(corpus))
+    task = Task(jnp.asarray(corpus), target, critic, _optimizer(settings), settings)
 
     def init(key: jax.Array) -> Players:
         decoder_key, critic_key = jax.random.split(key)
         params = decoder.init(decoder_key, jnp.zeros((1, LATENT_SIZE)))["params"]
         judge = critic.init(critic_key, jnp.zeros((1, SEGMENT, SEGMENT, NUM_TILES)))
-        opts = optimizer.init(params), optimizer.init(judge["params"])
-        return Players(params, judge, params, *opts, target)
+        opts = task.optimizer.init(params), task.optimizer.init(judge["params"])
+        return Players(params, judge, params, *opts, target, jnp.zeros_like(target))
 
     def step(players: Players, key: jax.Array) -> tuple[Players, dict[str, jax.Array]]:
         window_key, critic_key, decoder_key = jax.random.split(key, 3)
-        chosen = jax.random.randint(window_key, (settings.batch,), 0, len(windows))
-        real = jax.nn.one_hot(windows[chosen], NUM_TILES)
-        latents = draw_latents(critic_key, settings.batch)
-        loss = jax.value_and_grad(critic_loss, has_aux=True)
-        (_, (stats, critic_metrics)), grads = loss(
-            players.critic["params"], players, critic, real, latents, settings
-        )
-        params, critic_opt = _apply(optimizer, grads, players.critic_opt, players.critic["params"])
-        judge = {"params": params, "batch_stats": stats}
-        latents = draw_latents(decoder_key, settings.batch)
-        push = (players.frequency - target) / (target + RARE)
-        decoder_grad = jax.value_and_grad(decoder_loss, has_aux=True)
-        (_, (frequency, decoder_metrics)), grads = decoder_grad(
-            players.decoder, judge, critic, latents, push, settings
-        )
-        params, decoder_opt = _apply(optimizer, grads, players.decoder_opt, players.decoder)
-        mean = optax.incremental_update(params, players.mean, 1.0 - settings.mean_decay)
-        running = optax.incremental_update(frequency, players.frequency, 1.0 - FREQUENCY_DECAY)
-        players = Players(params, judge, mean, decoder_opt, critic_opt, running)
+        players, critic_metrics = improve_critic(task, players, window_key, critic_key)
+        players, decoder_metrics = improve_decoder(task, players, decoder_key)
         return players, critic_metrics | decoder_metrics
 
     def finish(players: Players, key: jax.Array) -> dict[str, Any]:
@@ -130,8 +127,51 @@ def make_gan(corpus: np.ndarray, settings: Settings) -> Gan:
     return Gan(init, step, finish)
 
 
+def improve_critic(
+    task: Task, players: Players, window_key: jax.Array, latent_key: jax.Array
+) -> tuple[Players, dict[str, jax.Array]]:
+    """Update the critic on some windows and on segments of random latents. -> players, metrics."""
+    chosen = jax.random.randint(window_key, (task.settings.batch,), 0, len(task.windows))
+    real = jax.nn.one_hot(task.windows[chosen], NUM_TILES)
+    latents = draw_latents(latent_key, task.settings.batch)
+    params = players.critic["params"]
+    (_, (norms, metrics)), grads = jax.value_and_grad(critic_loss, has_aux=True)(
+        params, players, task.critic, real, latents, task.settings
+    )
+    params, opt = _apply(task.optimizer, grads, players.critic_opt, params)
+    critic = {"params": params, "batch_stats": norms}
+    return players._replace(critic=critic, critic_opt=opt), metrics
+
+
+def improve_decoder(
+    task: Task, players: Players, key: jax.Array
+) -> tuple[Players, dict[str, jax.Array]]:
+    """Update the decoder on random latents, and the prices of tiles. -> players, metrics."""
+    settings = task.settings
+    latents = draw_latents(key, settings.batch)
+    excess = (players.frequency - task.target) / (task.target + RARE)
+    price = jnp.clip(players.price + settings.price_lr * excess, -MAX_PRICE, MAX_PRICE)
+    (_, (frequency, metrics)), grads = jax.value_and_grad(decoder_loss, has_aux=True)(
+        players.decoder, players.critic, task.critic, latents, price + excess, settings
+    )
+    params, opt = _apply(task.optimizer, grads, players.decoder_opt, players.decoder)
+    improved = players._replace(
+        decoder=params,
+        decoder_opt=opt,
+        mean=optax.incremental_update(params, players.mean, 1.0 - settings.mean_decay),
+        frequency=optax.incremental_update(frequency, players.frequency, 1.0 - FREQUENCY_DECAY),
+        price=price,
+    )
+    return improved, metrics
+
+
 def critic_loss(
-    params: Any, players: Players, critic: Critic, real: jax.Array, latents: jax.Array, settings
+    params: Any,
+    players: Players,
+    critic: Critic,
+    real: jax.Array,
+    latents: jax.Array,
+    settings: Settings,
 ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
     """Compute the hinge loss and the error of the latents read off the decoder's segments.
 
@@ -149,20 +189,24 @@ def critic_loss(
 
 
 def decoder_loss(
-    params: Any, judge: Any, critic: Critic, latents: jax.Array, push: jax.Array, settings: Settings
+    params: Any,
+    judge: Any,
+    critic: Critic,
+    latents: jax.Array,
+    price: jax.Array,
+    settings: Settings,
 ) -> tuple[jax.Array, tuple[jax.Array, dict[str, jax.Array]]]:
-    """Compute minus the critic's score, the error of the latents, and the push on frequencies.
+    """Compute minus the critic's score, the error of the latents, and the price of the tiles.
 
-    params: of the decoder; latents: [B, 20]; push: [16, 21], what a tile costs in a row. -> loss,
+    params: of the decoder; latents: [B, 20]; price: [16, 21], of a tile in a row. -> loss,
     (frequencies [16, 21], metrics).
     """
     fake, _ = generate(params, latents)
     score, guess = critic.apply(judge, fake)
     frequency = fake.mean(axis=(0, 2))
     error = jnp.square(guess - latents).mean()
-    loss = -score.mean() + settings.latent_weight * error
-    loss += settings.frequency_weight * (push * frequency).sum()
-    metrics = {"decoder/score": score.mean(), "decoder/frequency_error": jnp.abs(push).mean()}
+    loss = -score.mean() + settings.latent_weight * error + (price * frequency).sum()
+    metrics = {"decoder/score": score.mean(), "decoder/price": jnp.abs(price).mean()}
     return loss, (frequency, metrics)
 
 
@@ -192,6 +236,9 @@ def _optimizer(settings: Settings) -> optax.GradientTransformation:
     return optax.adam(schedule, b1=0.0, b2=0.99)
 
 
-def _apply(optimizer: optax.GradientTransformation, grads: Any, opt: Any, params: Any):
+def _apply(
+    optimizer: optax.GradientTransformation, grads: Any, opt: Any, params: Any
+) -> tuple[Any, Any]:
+
     updates, opt = optimizer.update(grads, opt)
     return optax.apply_updates(params, updates), opt
