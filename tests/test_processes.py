@@ -16,7 +16,7 @@ from drac_jax.processes import Cluster, check
 from experiments.__main__ import main
 from tests.test_runs import PATIENCE, ROOT, TINY, Outcome, only_run_in, records_of, saved_epochs
 
-EPOCHS = 30
+EPOCHS = 100  # so many that a signal after the first does not come too late
 WORDS = (*TINY[1:], "--train.epochs", EPOCHS, "--train.env-steps", 4000)
 
 
@@ -59,7 +59,7 @@ def start_one(number: int, port: int, *words: object) -> subprocess.Popen:
 
 
 def outcomes(processes: list[subprocess.Popen]) -> list[Outcome]:
-    said = [process.communicate(timeout=PATIENCE)[0] for process in processes]
+    said = [process.communicate(timeout=3 * PATIENCE)[0] for process in processes]
     return [Outcome(p.returncode, text) for p, text in zip(processes, said, strict=True)]
 
 
@@ -69,7 +69,7 @@ def run_two(
     """Run both processes; as soon as `ready` holds, send the second of them a signal."""
     port = free_port()
     both = [start_one(i, port, *words) for i in (0, 1)]
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + 3 * PATIENCE
     while ready and not ready() and time.monotonic() < deadline:
         if any(process.poll() is not None for process in both):
             break
