@@ -14,6 +14,7 @@ SUITES = {
     "scaling": "scaling",
     "envs": "environments",
     "mario": "mario",
+    "accelerator": "accelerator",
 }
 
 

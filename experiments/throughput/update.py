@@ -45,6 +45,12 @@ CONTENDERS: list[tuple[str, Precision]] = [
     ("all_pairs, 6", "float32"),
     ("all_pairs, 6", "bfloat16"),
 ]
+# Where TF32 is not float32.
+ON_GPU: list[tuple[str, Precision]] = [
+    ("paired, 17", "tf32"),
+    ("paired, 17", "bfloat16"),
+    ("all_pairs, 6", "tf32"),
+]
 
 
 def contender(estimator: str, precision: Precision, args: argparse.Namespace) -> timing.Contender:
@@ -152,7 +158,8 @@ def main(words: list[str]) -> None:
     args = parser.parse_args(words)
     timing.pin(args)
     theirs, ends, facts = torch_contenders(args)
-    ours = [contender(estimator, precision, args) for estimator, precision in CONTENDERS]
+    chosen = CONTENDERS + (ON_GPU if jax.default_backend() == "gpu" else [])
+    ours = [contender(estimator, precision, args) for estimator, precision in chosen]
     try:
         timings = timing.side_by_side(ours + theirs, args.repeats)
     finally:
@@ -160,7 +167,7 @@ def main(words: list[str]) -> None:
             end()
     ratios = {a: variance_of_d(all_pairs(), a) / variance_of_d(paired(), a) for a in (2, 8, 17)}
     content = {"variance_ratio": ratios, "facts": facts, "batch": args.batch}
-    text = describe(timings, ratios, facts, args)
+    text = describe(timings, ratios, facts, args, len(ours))
     timing.report_suite(args.out, "update", timings, text, content)
 
 
@@ -169,11 +176,13 @@ def describe(
     ratios: dict[int, float],
     facts: dict[str, str],
     args: argparse.Namespace,
+    num_ours: int,
 ) -> str:
-    """Write the suite's text: sizes, the table, the variances, and who is missing."""
+    """Write the suite's text: sizes, the table, the variances, and who is missing. The first
+    num_ours timings are ours."""
     sizes = "x".join(map(str, args.hidden))
     variances = ", ".join(f"{ratio:.2f} at A = {a}" for a, ratio in ratios.items())
-    compiles = ", ".join(f"{t.first_call:.1f} s" for t in timings[: len(CONTENDERS)])
+    compiles = ", ".join(f"{t.first_call:.1f} s" for t in timings[:num_ours])
     lines = [
         f"One update, obs {OBS}, action {ACTION}, batch {args.batch}, networks {sizes}, "
         f"{timing.cores()} core(s); PyTorch {facts.get('torch', 'absent')}, float32.",
