@@ -10,15 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "reference"
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+FOLDER = DATA / "reference"
 
 
-def load(name: str) -> dict[str, np.ndarray]:
+def load(name: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
     """Load the arrays of one file; skips the test where there is none."""
-    path = FOLDER / f"{name}.npz"
+    return dict(np.load(find(name, folder)))
+
+
+def find(name: str, folder: Path = FOLDER) -> Path:
+    """Find one file of arrays; skips the test where there is none."""
+    path = folder / f"{name}.npz"
     if not path.exists():
         pytest.skip(f"no reference data: {path} is missing")
-    return dict(np.load(path))
+    return path
 
 
 class Case(NamedTuple):

@@ -21,6 +21,8 @@ ENVIRONMENTS = {
     "multigoal": (("multigoal", {}), ()),
     "multigoal_sparse": (("multigoal", {"reward": "sparse"}), ()),
     "multigoal_walls": (("multigoal", {"metric": "euclidean", "obstacles": True}), ()),
+    "mario_multifacet": (("mario", {"decoder": toys.level_decoder()}), ()),
+    "mario_puzzle": (("mario", {"reward": "puzzle", "decoder": toys.level_decoder()}), ()),
     "point_maze": (("point_maze", {"layout": "simple"}), MJX),
     **{name: ((name, {"fidelity": "fast"}), MJX) for name in (*envs.LOCOMOTION, "ant_maze")},
 }

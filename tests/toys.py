@@ -1,10 +1,14 @@
 """Tasks whose answers are known."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from drac_jax.types import EnvSpec
 from envs import Task, TaskStep
+from envs.mario.decoder import Decoder
 
 
 def countdown(longest: int = 5) -> Task:
@@ -42,3 +46,12 @@ def obedient(max_steps: int) -> Task:
 
     start = TaskStep(jnp.zeros(()), jnp.zeros(1))
     return Task(EnvSpec("obedient", 1, 1, max_steps), lambda key: start, step)
+
+
+def level_decoder() -> dict[str, Any]:
+    """Variables of a tiny decoder of levels with random weights: random tiles."""
+    module = Decoder(widths=(8, 8, 8), attention=(False, False, True))
+    shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros(20))
+    draw = np.random.default_rng(0)
+    random = jax.tree.map(lambda x: draw.normal(size=x.shape).astype(np.float32), shapes)
+    return random | {"batch_stats": jax.tree.map(np.abs, random["batch_stats"])}

@@ -80,7 +80,11 @@ def make_level_gen(
 
 def _reset(style: Style, starts: Starts, key: jax.Array) -> TaskStep:
     chosen = draw_starts(starts, key)
-    latents, characters = (jnp.asarray(x)[chosen] for x in (starts.latents, starts.characters))
+    return begin(style, jnp.asarray(starts.latents)[chosen], jnp.asarray(starts.characters)[chosen])
+
+
+def begin(style: Style, latents: jax.Array, characters: jax.Array) -> TaskStep:
+    """Start a level with given segments. latents: [5, 20]; characters: [5, 16, 16], of them."""
     state = LevelState(latents, characters[-1], style.begin(characters))
     return TaskStep(state, latents.reshape(-1))
 
