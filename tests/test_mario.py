@@ -12,6 +12,7 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 import envs
+from drac_jax import metrics
 from envs.mario import measures, patterns, rewards, tiles
 from envs.mario.decoder import Decoder, Upsample, decode, load_weights, save_weights
 from envs.mario.import_decoder import convert, from_state_dict, reference_shapes
@@ -305,6 +306,6 @@ def test_levels_that_cannot_be_paired_are_refused():
 
 def test_dominated_points_add_nothing_to_the_hypervolume():
     points = np.array([[2.0, 1.0], [1.0, 2.0], [1.0, 1.0], [-1.0, 9.0]])
-    assert measures.hypervolume(points, np.zeros(2)) == 3.0
-    assert measures.hypervolume(points[:1], np.zeros(2)) == 2.0
-    assert measures.hypervolume(points[:1], np.zeros(2), two_at_least=True) == 0.0
+    assert metrics.hypervolume(points, np.zeros(2)) == 3.0
+    assert metrics.hypervolume(points[:1], np.zeros(2)) == 2.0
+    assert metrics.hypervolume(points[:1], np.zeros(2), two_at_least=True) == 0.0
