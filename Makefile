@@ -2,6 +2,7 @@
 
 EXP     ?=
 BENCH   ?= update
+CORPUS  ?=
 ALGOS   ?=
 SEEDS   ?=
 ARGS    ?=
@@ -17,7 +18,7 @@ IS_NEW := import sys; sys.exit(sys.version_info < (3, 12))
 CACHES := __pycache__ .pytest_cache .mypy_cache .ruff_cache .hypothesis .ipynb_checkpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run evaluate render robustness sweep compare bench test test-fast test-slow check clean
+.PHONY: help setup run evaluate render robustness sweep compare bench decoder test test-fast test-slow check clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +49,9 @@ compare: $(STAMP) ## train methods side by side: EXP=multigoal ALGOS="amortized 
 
 bench: $(STAMP) ## measure throughput: BENCH=update ARGS="..."
 	$(PY) -m experiments.throughput $(BENCH) $(ARGS)
+
+decoder: $(STAMP) ## train a level decoder: CORPUS=<folder of text levels> ARGS="--seed 0 --steps 2000"
+	$(PY) -m envs.mario.train_decoder $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)
 
 test: $(STAMP) ## every test that is not marked slow (ARGS="-k name" for some, WORKERS=8 for more cores)
 	$(PYTEST) -m "not slow" $(ARGS)

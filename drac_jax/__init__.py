@@ -16,7 +16,8 @@ from drac_jax.algorithms import (
     make_sql,
 )
 from drac_jax.diversity import all_pairs, paired
-from drac_jax.train import TrainConfig, make_train
+from drac_jax.schedule import TrainConfig
+from drac_jax.train import make_train
 
 __all__ = [
     "DacerHParams",

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from jax.sharding import SingleDeviceSharding
 
 from drac_jax.train import TrainState
 
@@ -44,8 +45,8 @@ class Checkpoints:
         return self._restore(epoch, meta=ocp.args.JsonRestore())["meta"]
 
     def restore(self, epoch: int, like: TrainState) -> TrainState:
-        """Read a whole state. like: the shapes, from `jax.eval_shape`."""
-        arrays = jax.eval_shape(_key_data, like)
+        """Read a whole state. like: the shapes; those without a sharding go to the first device."""
+        arrays = _key_shapes(like)
         items = self._restore(
             epoch,
             agent=ocp.args.StandardRestore(arrays.agent),
@@ -54,8 +55,8 @@ class Checkpoints:
         return _wrap_keys(like, TrainState(agent=items["agent"], **items["loop"]))
 
     def restore_agent(self, epoch: int, like: Any) -> Any:
-        """Read the agent alone. like: its shapes."""
-        arrays = jax.eval_shape(_key_data, like)
+        """Read the agent alone. like: its shapes, as for `restore`."""
+        arrays = _key_shapes(like)
         items = self._restore(epoch, agent=ocp.args.StandardRestore(arrays))
         return _wrap_keys(like, items["agent"])
 
@@ -78,6 +79,17 @@ def _is_key(x: Any) -> bool:
 def _key_data(tree: Any) -> Any:
     """Replace typed PRNG keys, which Orbax does not store, by their words."""
     return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, tree)
+
+
+def _key_shapes(tree: Any) -> Any:
+    """Do as `_key_data` with shapes, and say where each array is to live."""
+
+    def shape(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        words = jax.eval_shape(jax.random.key_data, x) if _is_key(x) else x
+        place = x.sharding or SingleDeviceSharding(jax.local_devices()[0])
+        return jax.ShapeDtypeStruct(words.shape, words.dtype, sharding=place)
+
+    return jax.tree.map(shape, tree)
 
 
 def _wrap_keys(like: Any, arrays: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from drac_jax import compare_plots, compare_table, plots, report
+from drac_jax import compare_plots, compare_table, plots, quality_diversity, report
 from drac_jax import job as jobs
 from drac_jax.checkpoint import KEEP
 from drac_jax.job import Job
@@ -40,7 +40,8 @@ def train(methods: Mapping[str, Job], folder: Path, reporter: Reporter) -> dict[
     -> the methods that broke down, and why; the others are trained nevertheless. Raises
     Interrupted when the user asks to stop, ValueError where the checkpoints do not fit.
     """
-    needed = sum((KEEP + 1) * jobs.state_bytes(job) for job in methods.values())
+    shapes = map(jobs.abstract_state, methods.values())
+    needed = sum((KEEP + 1) * jobs.state_bytes(state) for state in shapes)
     report.check_writable(folder, needed)
     broken: dict[str, str] = {}
     for number, (name, job) in enumerate(methods.items(), start=1):
@@ -84,15 +85,22 @@ def _result(place: Path) -> Result:
 
 def write_table(results: Mapping[str, Result], title: str, command: str, folder: Path) -> None:
     """Write compare.md: the table, and the command that it comes from."""
-    rows = compare_table.table({name: result.seeds for name, result in results.items()})
+    seeds = {name: result.seeds for name, result in results.items()}
+    rows = compare_table.table(compare_table.by_setting(seeds))
     parts = [f"# {title}", f"`{command}`", compare_table.markdown(rows), compare_table.CAPTION]
+    if quality_diversity.is_measured(seeds):
+        rows = quality_diversity.table(seeds)
+        parts += [compare_table.markdown(rows), quality_diversity.CAPTION]
     (folder / TABLE).write_text("\n\n".join(parts) + "\n")
 
 
 def draw(results: Mapping[str, Result], title: str, scene: Scene | None, folder: Path) -> None:
     """Draw the learning curves and, where there is a map, episodes of each method's median seed."""
-    records = {name: result.records for name, result in results.items()}
+    records = compare_table.by_setting({name: r.records for name, r in results.items()})
     compare_plots.curves(records, title, folder / "curves.png")
+    finals = {name: result.seeds for name, result in results.items()}
+    if quality_diversity.is_measured(finals):
+        quality_diversity.draw(finals, title, folder / "quality_diversity.png")
     if scene is None:
         return
     paths, goals, titles = [], [], []

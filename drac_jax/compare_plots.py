@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from drac_jax import plots, statistics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PANELS = {
     "eval/return": None,
@@ -19,17 +21,16 @@ Records = Sequence[Mapping[str, Any]]
 
 
 def curves(methods: Mapping[str, Records], title: str, path: Path) -> None:
-    """Draw one panel per measure over env steps, a colour per method: a line for the
-    interquartile mean of its seeds, a band for its interval. methods: name -> records."""
+    """Draw one panel per measure over env steps, a colour per method, a stroke per temperature: a
+    line for the interquartile mean of its seeds, a band for its interval. methods: name, or name
+    and temperature (`compare_table.by_setting`) -> records."""
     known = {name for records in methods.values() for r in records for name in r}
     shown = [name for name in PANELS if name in known]
     size = (max(3.6 * len(shown), 5.4), 3.6)
-    figure, axes = plots.plt.subplots(
-        1, len(shown), figsize=size, squeeze=False, layout="constrained"
-    )
+    figure, axes = plots.panels(1, len(shown), size)
     for axis, name in zip(axes.flat, shown, strict=True):
-        for index, records in enumerate(methods.values()):
-            _draw_method(axis, records, name, plots.COLOURS[index % len(plots.COLOURS)])
+        for records, look in zip(methods.values(), _looks(list(methods)), strict=True):
+            _draw_method(axis, records, name, *look)
         axis.set_title(plots.CURVES[name], fontsize=10)
         axis.set_xlabel("env steps", fontsize=8)
         axis.tick_params(labelsize=8)
@@ -48,10 +49,24 @@ def curves(methods: Mapping[str, Records], title: str, path: Path) -> None:
     plots.save(figure, path)
 
 
-def _draw_method(axis: Axes, records: Records, name: str, colour: str) -> None:
+def _looks(settings: Sequence[str]) -> list[tuple[str, str]]:
+    """Choose colour and stroke of each setting: `sac`, or `sac, target_entropy -5`."""
+    names = [setting.partition(",")[0] for setting in settings]
+    order = list(dict.fromkeys(names))
+    strokes = ("-", "--", ":", "-.")
+    return [
+        (
+            plots.COLOURS[order.index(name) % len(plots.COLOURS)],
+            strokes[names[:i].count(name) % len(strokes)],
+        )
+        for i, name in enumerate(names)
+    ]
+
+
+def _draw_method(axis: "Axes", records: Records, name: str, colour: str, stroke: str) -> None:
     steps = sorted({r["env_steps"] for r in records})
     values = plots.by_member(records, name, "env_steps", steps)
-    axis.plot(steps, statistics.iqm(values), color=colour, lw=1.8)
+    axis.plot(steps, statistics.iqm(values), color=colour, ls=stroke, lw=1.8)
     if (band := statistics.interval(values, statistics.iqm)) is not None:
         axis.fill_between(steps, *band, color=colour, alpha=0.18, lw=0)
 

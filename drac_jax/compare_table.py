@@ -9,15 +9,29 @@ Seeds = Sequence[Mapping[str, Any]]
 GOALS = "eval/reachable_modes"
 MEASURES = {
     "eval/return": "return",
+    "eval/diversity": "diversity",
+    "eval/diversity_gmean": "geometric diversity",
     "eval/multi_goal_score": "score",
     "eval/arrival_rate": "arrive",
     "eval/removal_sr5": "removal SR5",
     "eval/obstacle_sr5": "obstacle SR5",
 }
+NOT_SWEPT = ("seed", "member", "epoch", "env_steps", "updates")
 CAPTION = (
     "In a cell: the mean over the seeds and, below it, their interquartile mean, with 95 % "
     "bootstrap intervals; one value where all seeds agree."
 )
+
+
+def by_setting(methods: Mapping[str, Seeds]) -> dict[str, Seeds]:
+    """Part the results or records of each method by what it was swept over, its temperature:
+    `amortized, beta 0.2`. A method without a sweep stays as it is."""
+    parted: dict[str, list[Mapping[str, Any]]] = {}
+    for method, seeds in methods.items():
+        for seed in seeds:
+            swept = [f"{k} {v:g}" for k, v in seed.items() if "/" not in k and k not in NOT_SWEPT]
+            parted.setdefault(", ".join([method, *swept]), []).append(seed)
+    return dict(parted)
 
 
 def table(methods: Mapping[str, Seeds]) -> list[list[str]]:
@@ -50,11 +64,11 @@ def _cell(values: Sequence[float]) -> str:
     if not values:
         return "-"
     estimates = [statistics.estimate(values, f) for f in (statistics.mean, statistics.iqm)]
-    lines = [_number(estimate) for estimate in estimates]
+    lines = [number(estimate) for estimate in estimates]
     return lines[0] if estimates[0].interval is None else "\n".join(lines)
 
 
-def _number(estimate: statistics.Estimate) -> str:
+def number(estimate: statistics.Estimate) -> str:
     """Write 12,345 or 0.97, and its interval with as many digits: 0.97 [0.93, 1.00]."""
     ends = estimate.interval or ()
     form = ",.0f" if max(map(abs, (estimate.value, *ends))) >= 100.0 else ".2f"

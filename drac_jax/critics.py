@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from drac_jax import optim
-from drac_jax.networks import ensemble
+from drac_jax.networks import FLOAT32, Style, ensemble
 from drac_jax.types import Params, Trainable, Transition
 
 
@@ -25,9 +25,9 @@ class TwinCritic(NamedTuple):
         return self.network.apply(params, obs, action)[..., 0, :]
 
 
-def twin_critic(hidden: tuple[int, ...] = (256, 256)) -> TwinCritic:
+def twin_critic(hidden: tuple[int, ...] = (256, 256), style: Style = FLOAT32) -> TwinCritic:
     """Make two independent Q(obs, action) perceptrons."""
-    return TwinCritic(ensemble(2, (*hidden, 1)))
+    return TwinCritic(ensemble(2, (*hidden, 1), style))
 
 
 def td_target(batch: Transition, gamma: jax.Array | float, next_value: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from drac_jax import critics, optim
-from drac_jax.networks import ensemble
+from drac_jax.networks import FLOAT32, Style, ensemble
 from drac_jax.types import Params, Trainable, Transition
 
 CLIP = 3.0  # standard deviations, of a sampled return and of its error
@@ -48,9 +48,11 @@ class DistributionalTwin(NamedTuple):
         return Heads(out[..., 0, :], jax.nn.softplus(out[..., 1, :]))
 
 
-def distributional_twin(hidden: tuple[int, ...] = (256, 256)) -> DistributionalTwin:
+def distributional_twin(
+    hidden: tuple[int, ...] = (256, 256), style: Style = FLOAT32
+) -> DistributionalTwin:
     """Make two independent perceptrons of (obs, action) with two outputs each."""
-    return DistributionalTwin(ensemble(2, (*hidden, 2)))
+    return DistributionalTwin(ensemble(2, (*hidden, 2), style))
 
 
 def td_target(

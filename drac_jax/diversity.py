@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-DISTANCE_EPS = 1e-5  # of the reference; keeps the log finite where two samples coincide
+from drac_jax.pairs import GEOMETRIC, Mean, distance, mean_of_pairs
 
 # The largest attainable D on [-1, 1]^A and the D of a uniform policy, as values of beta.
 # Between the sizes, and beyond them, both are smooth in 1/A; at 1/A = 0 distances concentrate
@@ -22,17 +22,6 @@ DISTANCE_EPS = 1e-5  # of the reference; keeps the log finite where two samples 
 _INVERSE_SIZES = [0.0, 1 / 20, 1 / 17, 1 / 8, 1 / 6, 1 / 3, 1 / 2, 1.0]
 _BETA_MAX = [math.sqrt(2), 1.40, 1.39, 1.34, 1.27, 1.03, 0.834, 0.500]
 _BETA_UNIFORM = [math.sqrt(2 / 3), 0.801, 0.799, 0.777, 0.762, 0.698, 0.632, 0.445]
-
-
-class Mean(NamedTuple):
-    """The mean of the distances that D stands for: E transform(distance), and the way back."""
-
-    transform: Callable[[jax.Array], jax.Array]
-    inverse: Callable[[jax.Array], jax.Array]
-
-
-GEOMETRIC = Mean(jnp.log, jnp.exp)
-ARITHMETIC = Mean(lambda distance: distance, lambda distance: distance)
 
 
 class Diversity(NamedTuple):
@@ -69,33 +58,7 @@ def all_pairs(num_samples: int = 6, q_samples: int = 1, mean: Mean = GEOMETRIC) 
         raise ValueError(f"num_samples={num_samples} must be at least 2 to make a pair; use 6")
     if not 1 <= q_samples <= num_samples:
         raise ValueError(f"q_samples={q_samples} must be in 1..num_samples={num_samples}; use 1")
-    return Diversity(num_samples, q_samples, partial(_all_pairs_estimate, mean), mean)
-
-
-def _all_pairs_estimate(mean: Mean, actions: jax.Array) -> jax.Array:
-    """Sum over cyclic shifts, which meet every pair once and need no gather.
-
-    n = 6, rows paired with themselves shifted by s (for s = n/2 the second half repeats the first):
-      s = 1: 01 12 23 34 45 50    s = 2: 02 13 24 35 40 51    s = 3: 03 14 25
-    """
-    n = actions.shape[0]
-    total = jnp.zeros(actions.shape[1:-1])
-    for shift in range(1, n // 2 + 1):
-        difference = actions - jnp.roll(actions, -shift, axis=0)
-        if 2 * shift == n:
-            difference = difference[:shift]
-        total = total + mean.transform(distance(difference)).sum(axis=0)
-    return total / (n * (n - 1) / 2)
-
-
-def distance(difference: jax.Array) -> jax.Array:
-    """Compute ||difference|| + 1e-5. difference: [..., A] -> [...].
-
-    The norm has no gradient at 0; coincident samples get 0, the smallest of its subgradients.
-    """
-    square = jnp.square(difference).sum(axis=-1)
-    apart = square > 0.0
-    return jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0) + DISTANCE_EPS
+    return Diversity(num_samples, q_samples, partial(mean_of_pairs, mean), mean)
 
 
 def target_diversity(

@@ -1,6 +1,7 @@
 """What a run would be: its values, its memory, and its time, measured on the machine at hand."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from drac_jax import devices, report, sweep
 from drac_jax import job as jobs
-from drac_jax import report, sweep
 from drac_jax.job import Job
 from drac_jax.types import Transition
 
@@ -24,6 +25,8 @@ def describe(job: Job) -> str:
     updates = schedule.updates(config, schedule.epochs)
     steps = schedule.env_steps(config, schedule.epochs)
     count = len(job.members.seeds)
+    state = jobs.abstract_state(job)
+    jobs.check_state_memory(state, job.mesh)
     compile_s, run_s = estimate(job)
     lines = [
         json.dumps(jobs.identity(job), indent=1),
@@ -32,7 +35,7 @@ def describe(job: Job) -> str:
         f"budget: {steps:,} env steps and {updates:,} updates ({updates / steps:.3g} per env "
         f"step) x {count} member(s), {schedule.epochs} epochs",
         f"memory: replay {report.gigabytes(jobs.replay_bytes(job))}, whole state "
-        f"{report.gigabytes(jobs.state_bytes(job))} on {jax.devices()[0].device_kind}",
+        f"{report.gigabytes(jobs.state_bytes(state))} on {devices.describe(job.mesh)}",
         f"expected, from timing its parts now: compile {compile_s:.0f} s, "
         f"run {report.duration(run_s)}, evaluations apart",
     ]
@@ -40,24 +43,26 @@ def describe(job: Job) -> str:
 
 
 def estimate(job: Job) -> tuple[float, float]:
-    """Time one update and one step of all environments, of the members that run side by side.
+    """Time one update and one step of all environments, of the members that run side by side, as
+    one device has them.
 
-    -> expected seconds of compiling and of the whole budget.
+    -> expected seconds of compiling and of the whole budget, exchanges between devices apart.
     """
     config, schedule = job.config.train, job.schedule
     keys, _ = sweep.keys(job.members)
-    count = len(keys)
+    side, parts = job.mesh.devices.shape
+    count = len(keys) // side
     together = sweep.side_by_side(count)
     keys, hparams = jax.tree.map(lambda x: x[:together], (keys, job.members.hparams))
     spec = job.env.spec
     agents = jax.vmap(job.algorithm.init, (0, 0, None))(keys, hparams, spec.obs_size)
-    shape = (len(keys), job.algorithm.num_minibatches, config.batch_size)
+    shape = (len(keys), job.algorithm.num_minibatches, config.batch_size // parts)
     obs, action, scalar = (
         jnp.zeros((*shape, *s)) for s in ((spec.obs_size,), (spec.action_size,), ())
     )
     batch = Transition(obs, action, scalar, scalar, obs)
     states = jax.vmap(job.env.reset)(
-        jax.vmap(lambda key: jax.random.split(key, config.num_envs))(keys)
+        jax.vmap(lambda key: jax.random.split(key, config.num_envs // parts))(keys)
     )
 
     def act_and_step(agent: Any, state: Any, key: jax.Array) -> Any:
@@ -67,7 +72,8 @@ def estimate(job: Job) -> tuple[float, float]:
     step = _time(jax.vmap(act_and_step), agents, states, keys)
     steps = schedule.env_steps(config, schedule.epochs) / config.num_envs
     calls = schedule.updates(config, schedule.epochs) / job.algorithm.num_minibatches
-    run = (calls * update[1] + steps * step[1]) * count / together
+    crowd = max(1.0, devices.sharing_memory(job.mesh) / (os.cpu_count() or 1))
+    run = (calls * update[1] + steps * step[1]) * count / together * crowd
     return COMPILE_FACTOR * (update[0] + step[0]), run
 
 

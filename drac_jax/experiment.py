@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from drac_jax import sweep, train
+from drac_jax import schedule, sweep
 from drac_jax.methods import METHODS, Method
-from drac_jax.train import TrainConfig
+from drac_jax.schedule import TrainConfig
 from drac_jax.types import Environment, Scene
 
 DEFAULT_PRESET = "default"
@@ -28,7 +29,8 @@ class RunConfig[EnvOptions, Options, HParams]:
     """Every value of a run. seeds: how many, from `seed` on, in one vmapped program.
 
     env, algorithm: options of the environment and of the method (static); hparams: floats;
-    checkpoint_every: epochs.
+    checkpoint_every: epochs; parts: groups of members (seeds x grid) that train one after the
+    other, 0 for as few as fit in memory; part: the group that this run trains, 0 for all.
     """
 
     env: EnvOptions
@@ -40,6 +42,8 @@ class RunConfig[EnvOptions, Options, HParams]:
     seed: int = 0
     checkpoint_every: int = 1
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    parts: int = 0
+    part: int = 0
 
 
 class Perturbed(NamedTuple):
@@ -53,6 +57,17 @@ class Perturbed(NamedTuple):
     scene: Callable[[int], Scene]
 
 
+class Study(NamedTuple):
+    """What a domain measures and draws of a policy's headline episodes besides their returns.
+
+    measure: (env options, paths [N, T + 1, O]) -> eval/<name>: value. draw: (env options, act,
+    paths of one member, folder), act: (obs [N, O], key) -> action [N, A].
+    """
+
+    measure: Callable[[Any, Any], dict[str, float]]
+    draw: Callable[[Any, Callable, Any, Path], None]
+
+
 @dataclass(frozen=True)
 class Experiment:
     """What `make run EXP=name` runs.
@@ -60,6 +75,7 @@ class Experiment:
     make_env: (env options, obstacles) -> Environment; obstacles asks for the variant of the
     obstacle test. method: a name in METHODS. presets: name -> RunConfig. make_perturbed: (env
     options, most walls, maps) -> as many maps with 0, 1, ... most random walls added each.
+    study: where returns and goals do not say all.
     """
 
     name: str
@@ -68,6 +84,7 @@ class Experiment:
     make_env: Callable[[Any, bool], Environment]
     presets: Mapping[str, RunConfig]
     make_perturbed: Callable[[Any, int, int], Perturbed] | None = None
+    study: Study | None = None
 
     def config(self, preset: str = DEFAULT_PRESET) -> RunConfig:
         """Look up a preset. Raises ValueError with the names there are."""
@@ -82,9 +99,10 @@ def method_of(experiment: Experiment) -> Method:
 
 
 def members_of(config: RunConfig) -> sweep.Members:
-    """Cross the run's seeds with its grid."""
+    """Cross the run's seeds with its grid, and take its part of them."""
     seeds = range(config.seed, config.seed + config.seeds)
-    return sweep.members(config.hparams, seeds, config.grid)
+    everyone = sweep.members(config.hparams, seeds, config.grid)
+    return sweep.part(everyone, config.part, config.parts) if config.part else everyone
 
 
 def check(experiment: Experiment, config: RunConfig, env: Environment) -> list[str]:
@@ -93,13 +111,13 @@ def check(experiment: Experiment, config: RunConfig, env: Environment) -> list[s
     -> warnings. Raises ValueError, naming field, value and fix.
     """
     method = method_of(experiment)
-    for name in ("seeds", "checkpoint_every"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name}={getattr(config, name)} must be at least 1")
+    for name, least in {"seeds": 1, "checkpoint_every": 1, "parts": 0, "part": 0}.items():
+        if getattr(config, name) < least:
+            raise ValueError(f"{name}={getattr(config, name)} must be at least {least}")
     for name, value in vars(config.eval).items():
         if value < 1:
             raise ValueError(f"eval.{name}={value} must be at least 1")
-    train.check(config.train, method.make(env.spec, config.algorithm).num_minibatches)
+    schedule.check(config.train, method.make(env.spec, config.algorithm).num_minibatches)
     names = list(config.grid)
     points = {tuple(label.get(n) for n in names) for label in members_of(config).labels}
     warnings: list[str] = []

@@ -1,13 +1,14 @@
 """The final evaluation of every member, and the pictures of a run."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from drac_jax import metrics, plots, report
+from drac_jax import devices, metrics, plots, report
 from drac_jax.evaluate import Episodes, make_evaluate
 from drac_jax.job import Job
 from drac_jax.types import Environment
@@ -33,7 +34,8 @@ def play(
 ) -> Episodes:
     """Play `count` episodes with every member. keys: [members]. -> leaves [members, count, ...]."""
     evaluate = make_evaluate(env, job.algorithm.act, count, record_paths=paths)
-    return jax.device_get(jax.jit(jax.vmap(evaluate))(agent, keys))
+    program = devices.lower(job.mesh, jax.vmap(evaluate), agent, keys).compile()
+    return jax.device_get(program(agent, keys))
 
 
 def final_evaluation(
@@ -58,6 +60,9 @@ def final_evaluation(
             result["eval/removal_sr5"] = metrics.removal_sr5(reached, goals)
             result["eval/removal_sr5_reference"] = metrics.removal_sr5_reference(reached, goals)
             result["eval/obstacle_sr5"] = metrics.obstacle_sr5(blocked[i].reshape(groups))
+    if (study := job.experiment.study) is not None:
+        for result, paths in zip(results, episodes.paths, strict=True):
+            result |= study.measure(job.config.env, paths)
     return results, episodes
 
 
@@ -80,6 +85,23 @@ def draw(job: Job, folder: Path, episodes: Episodes, results: Sequence[Result]) 
     draw_trajectories(job, folder, episodes, results)
     for name in job.config.grid:
         plots.sweep(results, name, job.env.spec.num_goals, folder / f"sweep_{name}.png")
+
+
+def first_member(job: Job, agent: Any) -> Any:
+    """Copy the first member's agent to the host; all processes must call it."""
+    take = jax.jit(
+        lambda tree: jax.tree.map(lambda x: x[0], tree),
+        out_shardings=devices.everywhere(job.mesh),
+    )
+    return jax.device_get(take(agent))
+
+
+def draw_study(job: Job, folder: Path, episodes: Episodes, agent: Any) -> None:
+    """Draw what the domain itself has to show, of one member: its agent, and the first of the
+    episodes."""
+    if (study := job.experiment.study) is not None:
+        act = jax.jit(partial(job.algorithm.act, agent))
+        study.draw(job.config.env, act, episodes.paths[0], folder)
 
 
 def draw_trajectories(

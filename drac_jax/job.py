@@ -3,10 +3,12 @@
 from typing import Any, NamedTuple
 
 import jax
+from jax.sharding import Mesh
 
+from drac_jax import devices, replay, report, sweep, train
 from drac_jax import experiment as exp
-from drac_jax import replay, report, sweep, train
 from drac_jax.experiment import Experiment, RunConfig
+from drac_jax.schedule import Schedule, make_schedule, replay_rows
 from drac_jax.train import TrainState
 from drac_jax.types import Algorithm, Environment
 
@@ -14,7 +16,7 @@ MEMORY_SHARE = 0.8  # of what is free; the rest is for networks, compiler and ev
 
 
 class Job(NamedTuple):
-    """A validated run: the values, the environment, and the functions of one member."""
+    """A validated run: the values, the environment, the functions of one member, the devices."""
 
     experiment: Experiment
     config: RunConfig
@@ -22,30 +24,48 @@ class Job(NamedTuple):
     env: Environment
     algorithm: Algorithm
     members: sweep.Members
-    schedule: train.Schedule
+    schedule: Schedule
     functions: train.Train
+    mesh: Mesh
 
 
-def prepare(experiment: Experiment, config: RunConfig, preset: str) -> tuple[Job, list[str]]:
+def prepare(
+    experiment: Experiment, config: RunConfig, preset: str, num_devices: int | None = None
+) -> tuple[Job, list[str]]:
     """Validate everything that can be validated before compiling.
 
-    -> the job and warnings. Raises ValueError, one line that says what to do.
+    num_devices: of each process, None for as many as the run can use. -> the job and warnings.
+    Raises ValueError, one line that says what to do.
     """
     env = experiment.make_env(config.env, False)
     warnings = exp.check(experiment, config, env)
     algorithm = exp.method_of(experiment).make(env.spec, config.algorithm)
     members = exp.members_of(config)
-    check_memory(config, env, len(members.seeds))
+    mesh, notes = devices.choose(num_devices, len(members.seeds), config.train.strata)
+    check_memory(config, env, len(members.seeds), mesh)
     functions = train.make_train(env, algorithm, config.train)
-    schedule = train.make_schedule(config.train, algorithm.slow_period)
-    job = Job(experiment, config, preset, env, algorithm, members, schedule, functions)
-    return job, warnings
+    schedule = make_schedule(config.train, algorithm.slow_period)
+    job = Job(experiment, config, preset, env, algorithm, members, schedule, functions, mesh)
+    return job, warnings + notes
 
 
 def identity(job: Job) -> dict[str, Any]:
     """Collect what a checkpoint must agree on to be resumed."""
     config = exp.to_dict(job.config)
     return {"experiment": job.experiment.name, "preset": job.preset, "config": config}
+
+
+def spec_record(job: Job) -> dict[str, Any]:
+    """Collect what a policy needs to be loaded without its environment."""
+    spec = job.env.spec
+    return {
+        "name": spec.name,
+        "obs_size": spec.obs_size,
+        "action_size": spec.action_size,
+        "max_steps": spec.max_steps,
+        "num_goals": spec.num_goals,
+        "method": job.experiment.method,
+    }
 
 
 def mismatch(saved: dict[str, Any], job: Job) -> list[str]:
@@ -58,23 +78,25 @@ def replay_bytes(job: Job) -> int:
     return len(job.members.seeds) * _replay_bytes(job.config, job.env)
 
 
-def state_bytes(job: Job) -> int:
+def state_bytes(state: TrainState) -> int:
     """Count the bytes of all members' states, replay included: the size of a checkpoint."""
-    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(abstract_state(job)))
+    return _tree_bytes(state)
 
 
 def abstract_state(job: Job) -> TrainState:
-    """Compute the shapes of all members' states without computing them."""
+    """Compute the shapes of all members' states, and where they live, without computing them."""
     keys, _ = jax.eval_shape(lambda: sweep.keys(job.members))
-    return jax.eval_shape(jax.vmap(job.functions.init), keys, job.members.hparams)
+    state = jax.eval_shape(jax.vmap(job.functions.init), keys, job.members.hparams)
+    places = devices.state_shardings(job.mesh, state, job.env, job.config.train.num_envs)
+    return jax.tree.map(lambda x, place: x.update(sharding=place), state, places)
 
 
-def check_memory(config: RunConfig, env: Environment, count: int) -> None:
+def check_memory(config: RunConfig, env: Environment, count: int, mesh: Mesh) -> None:
     """Raise ValueError for a replay that cannot fit, with the largest capacity that does."""
-    free = MEMORY_SHARE * report.free_memory()
+    free = _free_bytes(mesh)
     needed = _replay_bytes(config, env)
     if needed * count > free:
-        each = replay.nbytes(1, env.spec.obs_size, env.spec.action_size)
+        each = _nbytes(1, config, env)
         largest = int(free // (each * count)) // config.train.num_envs * config.train.num_envs
         raise ValueError(
             f"replay of {report.gigabytes(needed)} x {count} seed(s) does not fit in "
@@ -82,6 +104,54 @@ def check_memory(config: RunConfig, env: Environment, count: int) -> None:
         )
 
 
+def check_state_memory(state: TrainState, mesh: Mesh) -> None:
+    """Raise ValueError where the whole states cannot fit: `check_memory` sees the replay alone."""
+    needed = devices.bytes_per_device(state) * devices.sharing_memory(mesh)
+    if needed > (free := MEMORY_SHARE * report.free_memory()):
+        parts = {"replay": state.replay, "env": state.env, "agent": state.agent}
+        sizes = {name: devices.bytes_per_device(part) for name, part in parts.items()}
+        fixes = {
+            "replay": "train.replay_capacity, or seeds",
+            "env": "train.num_envs, or seeds",
+            "agent": "algorithm.hidden, or seeds",
+        }
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise ValueError(
+            f"states of {report.gigabytes(needed)}, most of it {largest}, do not fit in "
+            f"{report.gigabytes(free)} of memory; lower {fixes[largest]}, or use more devices"
+        )
+
+
+def fewest_parts(experiment: Experiment, config: RunConfig, num_devices: int | None = None) -> int:
+    """Count the equal parts of the members that must train one after the other to fit in memory:
+    replays and agents, which are most of a state. One part a member where even one does not."""
+    env = experiment.make_env(config.env, False)
+    algorithm = exp.method_of(experiment).make(env.spec, config.algorithm)
+    agent = jax.eval_shape(
+        lambda key: algorithm.init(key, config.hparams, env.spec.obs_size), jax.random.key(0)
+    )
+    each, count = _replay_bytes(config, env) + _tree_bytes(agent), len(exp.members_of(config).seeds)
+    for parts in (n for n in range(1, count + 1) if count % n == 0):
+        mesh, _ = devices.choose(num_devices, count // parts, config.train.strata)
+        if each * (count // parts) <= _free_bytes(mesh):
+            return parts
+    return count
+
+
+def _free_bytes(mesh: Mesh) -> float:
+    """Count the bytes that arrays can take on all devices of a mesh."""
+    return MEMORY_SHARE * report.free_memory() * mesh.size / devices.sharing_memory(mesh)
+
+
 def _replay_bytes(config: RunConfig, env: Environment) -> int:
-    capacity = train.replay_rows(config.train) * config.train.num_envs
-    return replay.nbytes(capacity, env.spec.obs_size, env.spec.action_size)
+    capacity = replay_rows(config.train) * config.train.num_envs
+    return _nbytes(capacity, config, env)
+
+
+def _nbytes(capacity: int, config: RunConfig, env: Environment) -> int:
+    sizes = (env.spec.obs_size, env.spec.action_size)
+    return replay.nbytes(capacity, *sizes, config.train.store_next_obs)
+
+
+def _tree_bytes(tree: Any) -> int:
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))

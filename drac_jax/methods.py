@@ -21,7 +21,9 @@ from drac_jax.algorithms import (
     make_sql,
 )
 from drac_jax.algorithms.dacer import clip
-from drac_jax.diversity import ARITHMETIC, GEOMETRIC, Diversity, all_pairs, check_beta, paired
+from drac_jax.diversity import Diversity, all_pairs, check_beta, paired
+from drac_jax.networks import Precision, Style
+from drac_jax.pairs import ARITHMETIC, GEOMETRIC
 from drac_jax.types import Algorithm, EnvSpec
 
 MEANS = {"geometric": GEOMETRIC, "arithmetic": ARITHMETIC}
@@ -29,27 +31,46 @@ SQUASHES = {"clip": clip, "tanh": jnp.tanh}
 LAWS = {"uniform": jax.random.uniform, "normal": jax.random.normal}
 
 
-@dataclass(frozen=True)
-class DracOptions:
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """What every method's networks may be told.
+
+    hidden: layer sizes of actor and critics; precision: of their matrix products (parameters,
+    targets, losses, distances and optimizers are float32): float32, tf32 (a GPU's; float32 on a
+    CPU) or bfloat16; layer_norm: normalise what the hidden layers' ReLU is taken of.
+    """
+
+    hidden: tuple[int, ...] = (256, 256)
+    precision: Precision = "float32"
+    layer_norm: bool = False
+
+    @property
+    def style(self) -> Style:
+        """How the networks compute."""
+        return Style(self.precision, self.layer_norm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DracOptions(NetworkOptions):
     """The static choices of DrAC with the amortized actor: whatever changes a shape.
 
     estimator: of the diversity, `paired` (the paper's: num_samples = 2 pairs + 1) or `all_pairs`;
     mean: of the distances; num_samples: action samples a state; q_samples: of them, those the
-    critics see (all_pairs); latent_size, latent_law: of the actor; hidden: layer sizes of actor
-    and critics.
+    critics see (all_pairs); diversity_fraction: of the batch's states, whose mean diversity stands
+    for that of all in the losses of actor and alpha; latent_size, latent_law: of the actor.
     """
 
     estimator: Literal["paired", "all_pairs"] = "all_pairs"
     mean: Literal["geometric", "arithmetic"] = "geometric"
     num_samples: int = 6
     q_samples: int = 1
+    diversity_fraction: float = 1.0
     latent_size: int = 16
     latent_law: Literal["uniform", "normal"] = "uniform"
-    hidden: tuple[int, ...] = (256, 256)
 
 
-@dataclass(frozen=True)
-class DiffusionOptions:
+@dataclass(frozen=True, kw_only=True)
+class DiffusionOptions(NetworkOptions):
     """The static choices of DrAC with the diffusion actor.
 
     steps: of the chain; remat: recompute the chain's activations for its gradient instead of
@@ -61,49 +82,43 @@ class DiffusionOptions:
     mean: Literal["geometric", "arithmetic"] = "geometric"
     num_samples: int = 6
     q_samples: int = 1
+    diversity_fraction: float = 1.0
     steps: int = 20
     remat: bool = True
-    hidden: tuple[int, ...] = (256, 256)
 
 
-@dataclass(frozen=True)
-class SacOptions:
-    """hidden: layer sizes of actor and critics."""
-
-    hidden: tuple[int, ...] = (256, 256)
+@dataclass(frozen=True, kw_only=True)
+class SacOptions(NetworkOptions):
+    """The static choices of SAC: those of its networks."""
 
 
-@dataclass(frozen=True)
-class DacerOptions:
+@dataclass(frozen=True, kw_only=True)
+class DacerOptions(NetworkOptions):
     """squash: of the noisy action into the box; steps: of the diffusion actor's chain;
     mixture_components, entropy_samples: of a state's entropy estimate; entropy_period: updates
-    between two of them; hidden: layer sizes of actor and critics."""
+    between two of them."""
 
     squash: Literal["clip", "tanh"] = "clip"
     steps: int = 20
     mixture_components: int = 3
     entropy_samples: int = 200
     entropy_period: int = 10_000
-    hidden: tuple[int, ...] = (256, 256)
 
 
-@dataclass(frozen=True)
-class SqlOptions:
-    """particles: action samples a state, in each of the update's three sets; hidden: layer sizes
-    of the amortized actor, whose latent is as long as an action, and of the critics."""
+@dataclass(frozen=True, kw_only=True)
+class SqlOptions(NetworkOptions):
+    """particles: action samples a state, in each of the update's three sets. The amortized actor's
+    latent is as long as an action."""
 
     particles: int = 32
-    hidden: tuple[int, ...] = (256, 256)
 
 
-@dataclass(frozen=True)
-class S2acOptions:
-    """particles: of a state; svgd_steps: that move them; hidden: layer sizes of the Gaussian
-    start and of the critics."""
+@dataclass(frozen=True, kw_only=True)
+class S2acOptions(NetworkOptions):
+    """particles: of a state; svgd_steps: that move them."""
 
     particles: int = 10
     svgd_steps: int = 5
-    hidden: tuple[int, ...] = (256, 256)
 
 
 class Method(NamedTuple):
@@ -123,43 +138,57 @@ class Method(NamedTuple):
 def make_amortized(spec: EnvSpec, options: DracOptions) -> Algorithm:
     """Make DrAC with the amortized actor."""
     law = LAWS[options.latent_law]
-    actor = amortized(spec.action_size, options.latent_size, options.hidden, law)
-    return make_drac(actor, make_diversity(options), options.hidden)
+    actor = amortized(spec.action_size, options.latent_size, options.hidden, law, options.style)
+    return make_drac(
+        actor,
+        make_diversity(options),
+        options.hidden,
+        options.style,
+        options.diversity_fraction,
+    )
 
 
 def make_diffusion(spec: EnvSpec, options: DiffusionOptions) -> Algorithm:
     """Make DrAC with the diffusion actor."""
-    actor = diffusion(spec.action_size, options.steps, options.hidden, options.remat)
-    return make_drac(actor, make_diversity(options), options.hidden)
+    actor = diffusion(spec.action_size, options.steps, options.hidden, options.remat, options.style)
+    return make_drac(
+        actor,
+        make_diversity(options),
+        options.hidden,
+        options.style,
+        options.diversity_fraction,
+    )
 
 
 def make_gaussian(spec: EnvSpec, options: SacOptions) -> Algorithm:
     """Make SAC."""
-    return make_sac(gaussian(spec.action_size, options.hidden), options.hidden)
+    actor = gaussian(spec.action_size, options.hidden, options.style)
+    return make_sac(actor, options.hidden, options.style)
 
 
 def make_noisy_diffusion(spec: EnvSpec, options: DacerOptions) -> Algorithm:
     """Make DACER."""
     return make_dacer(
-        diffusion(spec.action_size, options.steps, options.hidden),
+        diffusion(spec.action_size, options.steps, options.hidden, style=options.style),
         SQUASHES[options.squash],
         options.mixture_components,
         options.entropy_samples,
         options.entropy_period,
         options.hidden,
+        options.style,
     )
 
 
 def make_soft_q(spec: EnvSpec, options: SqlOptions) -> Algorithm:
     """Make SQL."""
-    actor = amortized(spec.action_size, spec.action_size, options.hidden)
-    return make_sql(actor, options.particles, options.hidden)
+    actor = amortized(spec.action_size, spec.action_size, options.hidden, style=options.style)
+    return make_sql(actor, options.particles, options.hidden, options.style)
 
 
 def make_stein(spec: EnvSpec, options: S2acOptions) -> Algorithm:
     """Make S2AC."""
-    start = stein_start(spec.action_size, options.hidden)
-    return make_s2ac(start, options.particles, options.svgd_steps, options.hidden)
+    start = stein_start(spec.action_size, options.hidden, options.style)
+    return make_s2ac(start, options.particles, options.svgd_steps, options.hidden, options.style)
 
 
 def make_diversity(options: DracOptions | DiffusionOptions) -> Diversity:

@@ -1,12 +1,37 @@
 """Multilayer perceptrons with the initialisation of the reference, and ensembles of them."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+
+from drac_jax import processor
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+# Of products of float32 arrays. A GPU's and a TPU's own default is lower than float32; `HIGH` is
+# TF32 on a GPU, three passes of bfloat16 on a TPU, and float32 on a CPU.
+_OF_FLOAT32 = {"float32": jax.lax.Precision.HIGHEST, "tf32": jax.lax.Precision.HIGH}
+
+
+class Style(NamedTuple):
+    """How networks compute. precision: of their matrix products alone; layer_norm: normalise what
+    a hidden layer's ReLU is taken of.
+
+    Parameters, their gradients, biases, activations and outputs are float32 in every precision;
+    `bfloat16` rounds both factors of each product, forward and backward, and sums in float32.
+    """
+
+    precision: Precision = "float32"
+    layer_norm: bool = False
+
+
+FLOAT32 = Style()
+NORM_EPS = 1e-5  # PyTorch's
+LONG_BATCH = 1024
 
 
 def uniform_fan_in(fan_in: int):
@@ -27,6 +52,7 @@ class PartsDense(nn.Module):
     """
 
     features: int
+    style: Style = FLOAT32
 
     @nn.compact
     def __call__(self, *parts: jax.Array) -> jax.Array:
@@ -36,19 +62,78 @@ class PartsDense(nn.Module):
         out = self.param("bias", init, (self.features,))
         row = 0
         for part, size in zip(parts, sizes, strict=True):
-            out = out + matmul(part, kernel[row : row + size])
+            out = out + matmul(part, kernel[row : row + size], self.style.precision)
             row += size
         return out
 
 
-def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Multiply as two matrices: the kernel's gradient then contracts one axis, not several, which
-    XLA's CPU backend does several times slower."""
+def matmul(x: jax.Array, kernel: jax.Array, precision: Precision = "float32") -> jax.Array:
+    """Multiply as two matrices, in the precision given: the kernel's gradient then contracts one
+    axis, not several, which XLA's CPU backend does several times slower.
+
+    Devices that share out a batch cannot share out its product with the samples. So a long batch,
+    [K, B, I] of B >= 1024 rows, is multiplied sample by sample, which is as fast.
+    """
+    if x.ndim > 2 and x.shape[-2] >= LONG_BATCH:
+        multiply = partial(matmul, precision=precision)
+        if jax.default_backend() != "cpu":
+            return jax.vmap(multiply, (0, None))(x, kernel)
+        # A copy of the kernel for each sample: its gradient, too, contracts one axis.
+        return jax.vmap(multiply)(x, jnp.broadcast_to(kernel, (x.shape[0], *kernel.shape)))
     if kernel.shape[1] < kernel.shape[0]:
         # The same backend is slow where the gradient's last axis is short: make it the first.
         kernel = jax.lax.optimization_barrier(kernel.T).T
-    flat = x.reshape(-1, x.shape[-1]) @ kernel
+    flat = x.reshape(-1, x.shape[-1])
+    if precision == "bfloat16":
+        flat = rounded_product(flat, kernel)
+    else:
+        flat = jnp.matmul(flat, kernel, precision=_OF_FLOAT32[precision])
     return flat.reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+@jax.custom_vjp
+def rounded_product(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Multiply float32 matrices rounded to bfloat16, and sum in float32; the gradient likewise.
+
+    A processor without bfloat16 products multiplies the rounded factors in float32: the same
+    numbers, for which XLA's CPU backend has no kernel otherwise, and no gain in time.
+    """
+    return _product(_rounded(x), _rounded(y))
+
+
+def _rounded(x: jax.Array) -> jax.Array:
+    if processor.multiplies_bfloat16():
+        return x.astype(jnp.bfloat16)
+    return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+
+
+def _product(x: jax.Array, y: jax.Array) -> jax.Array:
+    precision = jax.lax.Precision.HIGHEST
+    return jnp.matmul(x, y, precision=precision, preferred_element_type=jnp.float32)
+
+
+def _rounded_forward(x: jax.Array, y: jax.Array) -> tuple[jax.Array, tuple]:
+    factors = _rounded(x), _rounded(y)  # in bfloat16, half the memory for the gradient
+    return _product(*factors), factors
+
+
+def _rounded_backward(factors: tuple, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    (x, y), cotangent = factors, _rounded(cotangent)
+    return _product(cotangent, y.T), _product(x.T, cotangent)
+
+
+rounded_product.defvjp(_rounded_forward, _rounded_backward)
+
+
+class Activation(nn.Module):
+    """The ReLU of a hidden layer, of its normalised values if the style says so. Has parameters
+    only then."""
+
+    style: Style = FLOAT32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.relu(nn.LayerNorm(epsilon=NORM_EPS)(x) if self.style.layer_norm else x)
 
 
 class MLP(nn.Module):
@@ -58,15 +143,17 @@ class MLP(nn.Module):
     """
 
     features: tuple[int, ...]
+    style: Style = FLOAT32
 
     @nn.compact
     def __call__(self, *parts: jax.Array) -> jax.Array:
         for size in self.features[:-1]:
-            parts = (nn.relu(PartsDense(size)(*parts)),)
-        return PartsDense(self.features[-1])(*parts)
+            hidden = PartsDense(size, self.style)(*parts)
+            parts = (Activation(self.style)(hidden),)
+        return PartsDense(self.features[-1], self.style)(*parts)
 
 
-def ensemble(size: int, features: tuple[int, ...]) -> nn.Module:
+def ensemble(size: int, features: tuple[int, ...], style: Style = FLOAT32) -> nn.Module:
     """Make `size` independent MLPs of the same inputs; outputs are stacked on the last axis."""
     members = nn.vmap(
         MLP,
@@ -76,7 +163,7 @@ def ensemble(size: int, features: tuple[int, ...]) -> nn.Module:
         out_axes=-1,
         axis_size=size,
     )
-    return members(features)
+    return members(features, style)
 
 
 def timestep_embedding(t: np.ndarray, size: int) -> np.ndarray:

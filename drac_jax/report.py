@@ -65,8 +65,8 @@ def check_writable(folder: Path, needed_bytes: int) -> None:
 
 
 def free_memory() -> float:
-    """Count the bytes that arrays can take on the default device."""
-    stats = jax.devices()[0].memory_stats()
+    """Count the bytes that arrays can take on this process's first device."""
+    stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")

@@ -3,17 +3,20 @@
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.stages import Lowered
 
-from drac_jax import final, report, sweep
+from drac_jax import compile_times, devices, final, processes, report, sweep
 from drac_jax import job as jobs
 from drac_jax.checkpoint import KEEP, Checkpoints
-from drac_jax.evaluate import make_evaluate
+from drac_jax.evaluate import Episodes, make_evaluate
 from drac_jax.job import Job
 from drac_jax.report import Reporter
 from drac_jax.train import TrainState
@@ -31,82 +34,90 @@ class Programs(NamedTuple):
     init: Callable
     epoch: Callable
     evaluate: Callable
-    compile_seconds: float = 0.0
+    compile_seconds: float
 
 
 class Run:
     """One run in progress: its folder, its state, and the clock."""
 
     def __init__(self, job: Job, folder: Path, reporter: Reporter):
-        report.check_writable(folder, (KEEP + 1) * jobs.state_bytes(job))
         self.job, self.folder, self.reporter = job, folder, reporter
+        self.shapes = jobs.abstract_state(job)
+        report.check_writable(folder, (KEEP + 1) * jobs.state_bytes(self.shapes))
+        jobs.check_state_memory(self.shapes, job.mesh)
         self.checkpoints = Checkpoints(folder / report.CHECKPOINTS)
-        self.train_keys, self.eval_keys = sweep.keys(job.members)
+        start = (*sweep.keys(job.members), job.members.hparams)
+        self.train_keys, self.eval_keys, self.hparams = devices.copies(job.mesh, start)
+        self.writes = processes.is_first()
         self.train_seconds = 0.0
         self.first = 0
         self.stop_asked = False  # in the last epoch, which is no reason not to finish the run
 
     def start(self) -> dict[str, Any]:
         """Train from the beginning. -> the summary."""
-        facts = {"spec": _spec_record(self.job), **report.environment_facts()}
-        report.write_json(self.folder / report.CONFIG, jobs.identity(self.job) | facts)
+        facts = {"spec": jobs.spec_record(self.job), **report.environment_facts()}
+        if self.writes:
+            report.write_json(self.folder / report.CONFIG, jobs.identity(self.job) | facts)
         programs = self._compile()
         self.reporter.busy("filling the replay until learning starts")
-        return self._train(programs, programs.init(self.train_keys, self.job.members.hparams))
+        return self._train(programs, programs.init(self.train_keys, self.hparams))
 
     def resume(self) -> dict[str, Any]:
         """Go on from the newest checkpoint that can be read. -> the summary."""
-        state, self.first = load_state(self.job, self.checkpoints, self.reporter)
-        report.drop_records_after(self.folder / report.METRICS, self.first)
+        state, self.first = load_state(self.job, self.shapes, self.checkpoints, self.reporter)
+        if self.writes:
+            report.drop_records_after(self.folder / report.METRICS, self.first)
         total = self.job.schedule.epochs
         self.reporter.say(f"resuming {self.folder} after epoch {self.first} of {total}")
         return self._train(self._compile(), state)
 
     def _compile(self) -> Programs:
         """Compile ahead of time, so that training time is training time."""
-        self.reporter.busy("compiling (once per run)")
+        last = compile_times.last(self.job)
+        expected = "" if last is None else f", {last:.0f} s last time"
+        self.reporter.busy(f"compiling (once per run{expected})")
         began = time.perf_counter()
-        job, state = self.job, jobs.abstract_state(self.job)
-        evaluate = make_evaluate(job.env, job.algorithm.act, job.config.eval.episodes)
-        init = jax.jit(jax.vmap(job.functions.init))
-        epoch = jax.jit(sweep.over_members(job.functions.epoch), donate_argnums=0)
-        programs = Programs(
-            init=init.lower(self.train_keys, job.members.hparams).compile(),
-            epoch=epoch.lower(state).compile(),
-            evaluate=jax.jit(jax.vmap(evaluate)).lower(state.agent, self.eval_keys).compile(),
-        )
+        job, state = self.job, self.shapes
+        init, epoch = lower_programs(job, state, (self.train_keys, self.hparams))
+        inspect = jax.vmap(_make_inspect(job))
+        evaluate = devices.lower(job.mesh, inspect, state.agent, self.eval_keys)
+        with ThreadPoolExecutor() as pool:
+            compiled = list(pool.map(Lowered.compile, (init, epoch, evaluate)))
         seconds = time.perf_counter() - began
         self.reporter.say(f"compiled in {seconds:.1f} s")
-        return programs._replace(compile_seconds=seconds)
+        if self.writes:
+            compile_times.keep(job, seconds)
+        return Programs(compiled[0], compiled[1], compiled[2], seconds)
 
     def _train(self, programs: Programs, state: TrainState) -> dict[str, Any]:
         epochs = self.job.schedule.epochs
-        with _stop_requests(self.reporter) as stop_asked:
+        with _stop_requests(self.reporter) as stop_asked, processes.together():
             for epoch in range(self.first + 1, epochs + 1):
-                state = self._epoch(programs, state, epoch, save=stop_asked)
-                if stop_asked() and epoch < epochs:
+                state, stop = self._epoch(programs, state, epoch, stop_asked)
+                if stop and epoch < epochs:
                     raise Interrupted(f"stopped after epoch {epoch} of {epochs}, all saved")
-            self.stop_asked = stop_asked()
+            self.stop_asked = processes.any_asks(stop_asked())
         return self._finish(programs, state)
 
     def _epoch(
-        self, programs: Programs, state: TrainState, epoch: int, save: Callable[[], bool]
-    ) -> TrainState:
-        """Train, evaluate, record and save one epoch."""
+        self, programs: Programs, state: TrainState, epoch: int, stop_asked: Callable[[], bool]
+    ) -> tuple[TrainState, bool]:
+        """Train, evaluate, record and save one epoch. -> the state, and whether to stop here."""
         began = time.perf_counter()
         state, scalars = jax.block_until_ready(programs.epoch(state))
         self.train_seconds += time.perf_counter() - began
-        episodes = jax.device_get(programs.evaluate(state.agent, self._keys(epoch)))
-        records = self._records(epoch, jax.device_get(scalars), final.summarise(self.job, episodes))
-        self._check_finite(records, state)
-        report.append_records(self.folder / report.METRICS, records)
+        evaluated = programs.evaluate(state.agent, self._keys(epoch))
+        scalars, (episodes, finite) = jax.device_get((scalars, evaluated))
+        records = self._records(epoch, scalars, final.summarise(self.job, episodes))
+        self._check_finite(records, finite)
+        if self.writes:
+            report.append_records(self.folder / report.METRICS, records)
         self.reporter.log(records)
-        job = self.job
-        due = epoch % job.config.checkpoint_every == 0 or epoch == job.schedule.epochs
-        if due or save():
+        job, stop = self.job, processes.any_asks(stop_asked())
+        if stop or epoch % job.config.checkpoint_every == 0 or epoch == job.schedule.epochs:
             self.checkpoints.save(epoch, state, jobs.identity(job))
         self.reporter.busy(self._progress(epoch, records))
-        return state
+        return state, stop
 
     def _keys(self, epoch: int) -> jax.Array:
         """Derive an epoch's evaluation keys, the same whether resumed or not."""
@@ -125,7 +136,7 @@ class Run:
             for i, result in enumerate(results)
         ]
 
-    def _check_finite(self, records: list[Record], state: TrainState) -> None:
+    def _check_finite(self, records: list[Record], finite: Any) -> None:
         """Stop where learning has broken down; the last checkpoint is from before.
 
         The metrics are from before an update and the parameters from after it: see both.
@@ -137,8 +148,8 @@ class Run:
             if "/" in name and not name.startswith("train/") and not np.isfinite(value)
         ] + [
             f"agent{jax.tree_util.keystr(path)} became non-finite"
-            for path, leaf in jax.tree_util.tree_leaves_with_path(state.agent)
-            if not np.isfinite(leaf).all()
+            for path, leaf in jax.tree_util.tree_leaves_with_path(finite)
+            if not leaf.all()
         ]
         if broken:
             kept = f"the last good checkpoint is kept in {self.folder}"
@@ -185,9 +196,12 @@ class Run:
             "timings": self._timings(programs.compile_seconds),
             **report.environment_facts(),
         }
-        final.save_episodes(self.job, self.folder, episodes)
-        report.write_json(self.folder / report.SUMMARY, summary)
-        final.draw(self.job, self.folder, episodes, results)
+        first = final.first_member(self.job, state.agent)
+        if self.writes:
+            final.save_episodes(self.job, self.folder, episodes)
+            report.write_json(self.folder / report.SUMMARY, summary)
+            final.draw(self.job, self.folder, episodes, results)
+            final.draw_study(self.job, self.folder, episodes, first)
         return summary
 
     def _timings(self, compile_seconds: float) -> dict[str, float]:
@@ -205,12 +219,39 @@ class Run:
         }
 
 
-def load_state(job: Job, checkpoints: Checkpoints, reporter: Reporter) -> tuple[TrainState, int]:
+def lower_programs(job: Job, state: TrainState, start: Any) -> tuple[Lowered, Lowered]:
+    """Lower the start and the epoch of all members, on the job's devices: (keys, hparams) -> states
+    and (states) -> (states, metrics). state: from `abstract_state`; start: (keys, hparams)."""
+    mesh, places = job.mesh, jax.tree.map(lambda x: x.sharding, state)
+    init = devices.lower(mesh, jax.vmap(job.functions.init), *start, out_shardings=places)
+    epoch = devices.lower(
+        mesh,
+        sweep.over_members(job.functions.epoch),
+        state,
+        out_shardings=(places, devices.everywhere(mesh)),
+        donate_argnums=0,
+    )
+    return init, epoch
+
+
+def _make_inspect(job: Job) -> Callable[[Any, jax.Array], tuple[Episodes, Any]]:
+    """Make (agent, key) -> its episodes, and whether each leaf of it is finite."""
+    evaluate = make_evaluate(job.env, job.algorithm.act, job.config.eval.episodes)
+
+    def inspect(agent: Any, key: jax.Array) -> tuple[Episodes, Any]:
+        return evaluate(agent, key), jax.tree.map(lambda x: jnp.isfinite(x).all(), agent)
+
+    return inspect
+
+
+def load_state(
+    job: Job, like: TrainState, checkpoints: Checkpoints, reporter: Reporter
+) -> tuple[TrainState, int]:
     """Restore the newest readable state and its epoch; a damaged newer one is dropped.
 
-    Raises ValueError where none can be read, or where it was written with another config.
+    like: from `abstract_state`. Raises ValueError where none can be read, or where it was written
+    with another config.
     """
-    like = jobs.abstract_state(job)
     for epoch in checkpoints.epochs():
         try:
             saved = checkpoints.meta(epoch)
@@ -223,18 +264,6 @@ def load_state(job: Job, checkpoints: Checkpoints, reporter: Reporter) -> tuple[
             continue
         raise ValueError(f"the checkpoint was written with another config: {'; '.join(found)}")
     raise ValueError("there is no checkpoint that can be read; start a new run")
-
-
-def _spec_record(job: Job) -> dict[str, Any]:
-    spec = job.env.spec
-    return {
-        "name": spec.name,
-        "obs_size": spec.obs_size,
-        "action_size": spec.action_size,
-        "max_steps": spec.max_steps,
-        "num_goals": spec.num_goals,
-        "method": job.experiment.method,
-    }
 
 
 @contextmanager

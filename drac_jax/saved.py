@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from drac_jax import devices, final, parts, plots, report, robustness, sweep
 from drac_jax import experiment as exp
-from drac_jax import final, plots, report, robustness, sweep
 from drac_jax import job as jobs
 from drac_jax.checkpoint import Checkpoints
 from drac_jax.evaluate import Episodes, make_evaluate
@@ -65,6 +65,9 @@ def load_agent(folder: Path, member: int) -> tuple[Algorithm, Any]:
     count = _count_members(identity["config"])
     if not 0 <= member < count:
         raise ValueError(f"member={member} must be in 0..{count - 1}: the run has {count}")
+    place, inside = parts.find(folder, identity["config"], count, member)
+    if place != folder:
+        return load_agent(place, inside)
     one = jax.eval_shape(lambda: algorithm.init(jax.random.key(0), hparams, sizes["obs_size"]))
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), one)
     agents, _ = _newest_agent(folder, like)
@@ -75,7 +78,7 @@ def _count_members(config: dict[str, Any]) -> int:
     count = config["seeds"]
     for values in config["grid"].values():
         count *= len(values)
-    return count
+    return count // config["parts"] if config.get("part") else count
 
 
 def _newest_agent(folder: Path, like: Any) -> tuple[Any, int]:
@@ -135,16 +138,23 @@ def evaluate(
     ValueError as `env_to_play` does.
     """
     env = env_to_play(job.experiment, folder, asked, ("env", "eval"))
-    state, epoch = load_state(job, Checkpoints(folder / report.CHECKPOINTS), reporter)
+    checkpoints = Checkpoints(folder / report.CHECKPOINTS)
+    state, epoch = load_state(job, jobs.abstract_state(job), checkpoints, reporter)
     job = job._replace(env=env, config=asked)
     reporter.busy(f"evaluating epoch {epoch} on {env.spec.name}")
-    keys = jax.vmap(jax.random.fold_in, (0, None))(sweep.keys(job.members)[1], epoch)
+    keys = _keys(job, epoch)
     results, episodes = final.final_evaluation(job, env, state.agent, keys)
     place = report.new_folder(folder / "evaluations", env.spec.name)
     content = {"config": exp.to_dict(asked), "epoch": epoch, "seeds": results}
     report.write_json(place / report.SUMMARY, content | report.environment_facts())
     final.draw_trajectories(job, place, episodes, results)
     return place, results
+
+
+def _keys(job: Job, epoch: int) -> jax.Array:
+    """Make the members' evaluation keys, where their agents are."""
+    keys = jax.vmap(jax.random.fold_in, (0, None))(sweep.keys(job.members)[1], epoch)
+    return devices.copies(job.mesh, keys)
 
 
 def play_perturbed(
@@ -162,7 +172,7 @@ def play_perturbed(
     env, count = perturbed.env, len(perturbed.walls)
     agent, epoch = _newest_agent(folder, jobs.abstract_state(job).agent)
     reporter.busy(f"playing {config.episodes} episodes on each of {count} maps")
-    keys = jax.vmap(jax.random.fold_in, (0, None))(sweep.keys(job.members)[1], epoch)
+    keys = _keys(job, epoch)
     episodes = final.play(job, env, agent, keys, config.episodes * count, paths=True)
     goals = env.spec.num_goals
     records = robustness.summarise(job.members.labels, episodes, perturbed.walls, goals)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # imports its parts when they are used
 from numpy.typing import ArrayLike
-from scipy import stats
 
 CONFIDENCE, RESAMPLES = 0.95, 2_000
 TRIMMED = 0.25  # of the values at either end
@@ -29,7 +29,7 @@ def iqm(values: ArrayLike, axis: int = 0) -> np.ndarray:
     values: [seeds, ...]; the quarters are rounded down, so that it is the mean of up to three.
     Source: Agarwal et al., arXiv 2108.13264.
     """
-    return stats.trim_mean(values, TRIMMED, axis=axis)
+    return scipy.stats.trim_mean(values, TRIMMED, axis=axis)
 
 
 def interval(values: ArrayLike, statistic: Callable) -> tuple[np.ndarray, np.ndarray] | None:
@@ -40,7 +40,7 @@ def interval(values: ArrayLike, statistic: Callable) -> tuple[np.ndarray, np.nda
     values = np.asarray(values, float)
     if len(values) < 2:
         return None
-    found = stats.bootstrap(
+    found = scipy.stats.bootstrap(
         (values,),
         statistic,
         n_resamples=RESAMPLES,

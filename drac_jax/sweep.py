@@ -50,6 +50,21 @@ def members(
     return Members([int(label["seed"]) for label in labels], type(hparams)(**columns), labels)
 
 
+def part(members: Members, number: int, parts: int) -> Members:
+    """Take one of as many equal parts of the members; number: from 1. Raises ValueError where they
+    cannot be parted so."""
+    count = len(members.seeds)
+    if not 1 <= number <= parts:
+        raise ValueError(f"part={number} must be in 1..{parts}, the number of parts")
+    if count % parts:
+        fitting = " or ".join(str(n) for n in range(1, count + 1) if count % n == 0)
+        raise ValueError(f"parts={parts} must divide the {count} members; use parts={fitting}")
+    size = count // parts
+    taken = slice((number - 1) * size, number * size)
+    hparams = jax.tree.map(lambda x: x[taken], members.hparams)
+    return Members(members.seeds[taken], hparams, members.labels[taken])
+
+
 def keys(members: Members) -> tuple[jax.Array, jax.Array]:
     """Make the training keys and the evaluation keys of the members: [N] each. Members of one
     seed share them, so that a sweep compares like with like."""

@@ -5,7 +5,6 @@ knows an algorithm, a simulator, a file or the time, so `jax.vmap` turns a run i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,31 +13,9 @@ import jax.numpy as jnp
 
 from drac_jax import replay as ring
 from drac_jax.replay import Replay
-from drac_jax.rollout import env_step, store
-from drac_jax.types import Algorithm, Environment, EnvState, Metrics
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """The static shape of a run. Budgets count env steps, summed over the environments.
-
-    steps_per_iteration: steps of every environment before updates_per_iteration updates (more than
-    one for algorithms that take several updates in one call); learning_starts: env steps before
-    the first update (at least one row and one batch); replay_capacity: transitions;
-    held_envs: environments that keep their latent for hold_steps steps while collecting data, and
-    so explore in longer strokes; 0 as in the paper. Evaluations always draw afresh.
-    """
-
-    env_steps: int = 20_000
-    num_envs: int = 1
-    steps_per_iteration: int = 1
-    updates_per_iteration: int = 1
-    batch_size: int = 256
-    replay_capacity: int = 1_000_000
-    learning_starts: int = 256
-    held_envs: int = 0
-    hold_steps: int = 50
-    epochs: int = 20
+from drac_jax.rollout import env_step
+from drac_jax.schedule import Schedule, TrainConfig, check, make_schedule, replay_rows
+from drac_jax.types import Algorithm, Environment, EnvState, Metrics, Transition
 
 
 class TrainState(NamedTuple):
@@ -51,30 +28,6 @@ class TrainState(NamedTuple):
     key: jax.Array
     held_key: jax.Array
     step: jax.Array
-
-
-class Schedule(NamedTuple):
-    """How a budget is spent: steps of every environment before learning, then `epochs` equal
-    epochs.
-
-    An epoch is cut into `segments`, each of which ends in the algorithm's slow update; where its
-    period is longer than an epoch, there is one in `slow_epochs` epochs.
-    """
-
-    prefill: int
-    iterations_per_epoch: int
-    epochs: int
-    segments: int = 1
-    slow_epochs: int = 1
-
-    def env_steps(self, config: TrainConfig, epoch: int) -> int:
-        """Count env steps after `epoch` epochs."""
-        iterations = epoch * self.iterations_per_epoch
-        return (self.prefill + iterations * config.steps_per_iteration) * config.num_envs
-
-    def updates(self, config: TrainConfig, epoch: int) -> int:
-        """Count updates after `epoch` epochs."""
-        return epoch * self.iterations_per_epoch * config.updates_per_iteration
 
 
 class Train(NamedTuple):
@@ -102,6 +55,8 @@ class _Run(NamedTuple):
 def make_train(env: Environment, algorithm: Algorithm, config: TrainConfig) -> Train:
     """Make the run of an algorithm on an environment. Raises ValueError as `check` does."""
     check(config, algorithm.num_minibatches)
+    if env.spec.max_steps == 1 and not config.store_next_obs:
+        raise ValueError("store_next_obs=False needs episodes of two steps or more; use True")
     fixed = _Run(env, algorithm, config, make_schedule(config, algorithm.slow_period))
     return Train(partial(_init, fixed), partial(_epoch, fixed), partial(_run, fixed))
 
@@ -119,23 +74,33 @@ def _interact(fixed: _Run, state: TrainState, key: jax.Array) -> tuple[TrainStat
         return jnp.concatenate([held[: config.held_envs], action[config.held_envs :]])
 
     env_state, transition = env_step(fixed.env, state.env, act)
-    replay = store(state.replay, transition, env_state.info["broken"])
+    info = env_state.info
+    replay = ring.add(state.replay, transition, info["truncation"], info["broken"])
     state = state._replace(env=env_state, replay=replay, held_key=held_key, step=state.step + 1)
     return state, _episode_sums(env_state)
 
 
 def _learn(fixed: _Run, state: TrainState, key: jax.Array) -> tuple[TrainState, Metrics]:
     """Take the iteration's updates, each on fresh minibatches."""
-    algorithm, config = fixed.algorithm, fixed.config
-    shape = (algorithm.num_minibatches, config.batch_size)
+    algorithm = fixed.algorithm
 
+    @jax.named_scope("update")
     def update(agent: Any, key: jax.Array) -> tuple[Any, Metrics]:
         sample_key, update_key = jax.random.split(key)
-        return algorithm.update(agent, ring.sample(state.replay, sample_key, shape), update_key)
+        batch = _sample(fixed, state._replace(agent=agent), sample_key, algorithm.num_minibatches)
+        return algorithm.update(agent, batch, update_key)
 
-    calls = config.updates_per_iteration // algorithm.num_minibatches
+    calls = fixed.config.updates_per_iteration // algorithm.num_minibatches
     agent, metrics = jax.lax.scan(update, state.agent, jax.random.split(key, calls))
     return state._replace(agent=agent), jax.tree.map(jnp.mean, metrics)
+
+
+def _sample(fixed: _Run, state: TrainState, key: jax.Array, minibatches: int) -> Transition:
+    """Draw minibatches [M, B, ...]."""
+    config = fixed.config
+    gamma = state.agent.hparams.gamma if config.n_step > 1 else 1.0
+    shape = (minibatches, config.batch_size)
+    return ring.sample(state.replay, key, shape, config.strata, config.n_step, gamma)
 
 
 def _iterate(fixed: _Run, state: TrainState, _: None) -> tuple[TrainState, tuple[Metrics, Metrics]]:
@@ -155,7 +120,7 @@ def _slow_update(fixed: _Run, state: TrainState) -> tuple[TrainState, Metrics]:
     if algorithm.slow_update is None:
         return state, {}
     sample_key, slow_key = jax.random.split(slow_key)
-    batch = ring.sample(state.replay, sample_key, (1, fixed.config.batch_size))
+    batch = _sample(fixed, state, sample_key, 1)
     agent, metrics = algorithm.slow_update(state.agent, batch, slow_key)
     per_epoch = schedule.iterations_per_epoch * fixed.config.steps_per_iteration
     due = (state.step - schedule.prefill) % (schedule.slow_epochs * per_epoch) == 0
@@ -175,7 +140,8 @@ def _init(fixed: _Run, key: jax.Array, hparams: Any) -> TrainState:
     spec, num_envs = fixed.env.spec, fixed.config.num_envs
     key, agent_key, env_key, fill_key = jax.random.split(key, 4)
     agent = fixed.algorithm.init(agent_key, hparams, spec.obs_size)
-    replay = ring.init(replay_rows(fixed.config), num_envs, spec.obs_size, spec.action_size)
+    rows, sizes = replay_rows(fixed.config), (spec.obs_size, spec.action_size)
+    replay = ring.init(rows, num_envs, *sizes, fixed.config.store_next_obs)
     env_state = fixed.env.reset(jax.random.split(env_key, num_envs))
     state = TrainState(agent, env_state, replay, key, fill_key, jnp.zeros((), jnp.int32))
     fill_keys = jax.random.split(fill_key, fixed.schedule.prefill)
@@ -191,66 +157,6 @@ def _epoch(fixed: _Run, state: TrainState) -> tuple[TrainState, Metrics]:
 def _run(fixed: _Run, key: jax.Array, hparams: Any) -> tuple[TrainState, Metrics]:
     state = _init(fixed, key, hparams)
     return jax.lax.scan(lambda s, _: _epoch(fixed, s), state, None, fixed.schedule.epochs)
-
-
-def make_schedule(config: TrainConfig, slow_period: int = 0) -> Schedule:
-    """Spend exactly the budget: the remainder of the division into epochs, and of them into
-    segments, lengthens the prefill.
-
-    slow_period: updates between slow updates, 0 where there are none; epochs come first, so it is
-    rounded to what divides an epoch, or to a whole number of epochs.
-    """
-    steps = config.env_steps // config.num_envs
-    prefill = -(-max(config.learning_starts, config.batch_size) // config.num_envs)
-    per_epoch = (steps - prefill) // (config.epochs * config.steps_per_iteration)
-    updates = per_epoch * config.updates_per_iteration
-    segments = round(updates / slow_period) if slow_period else 1
-    segments = max(1, min(segments, per_epoch))
-    slow_epochs = max(1, round(slow_period / updates)) if updates else 1
-    per_epoch = per_epoch // segments * segments
-    used = per_epoch * config.epochs * config.steps_per_iteration
-    return Schedule(steps - used, per_epoch, config.epochs, segments, slow_epochs)
-
-
-def replay_rows(config: TrainConfig) -> int:
-    """Count the ring's rows; more than the budget would never be written."""
-    return min(config.replay_capacity, config.env_steps) // config.num_envs
-
-
-def check(config: TrainConfig, num_minibatches: int = 1) -> None:
-    """Raise ValueError, naming field, value and fix, where a config cannot be run."""
-    for field, value in vars(config).items():
-        least = 0 if field in ("learning_starts", "held_envs") else 1
-        if value < least:
-            raise ValueError(f"{field}={value} must be at least {least}")
-    if config.held_envs > config.num_envs:
-        raise ValueError(
-            f"held_envs={config.held_envs} must be at most num_envs={config.num_envs}; use "
-            f"held_envs={config.num_envs}"
-        )
-    if config.replay_capacity < config.batch_size:
-        raise ValueError(
-            f"batch_size={config.batch_size} is above replay_capacity={config.replay_capacity}; "
-            f"use replay_capacity={config.batch_size} or more"
-        )
-    if config.replay_capacity < config.num_envs:
-        raise ValueError(
-            f"replay_capacity={config.replay_capacity} is below num_envs={config.num_envs}, one "
-            f"row; use replay_capacity={config.num_envs} or more"
-        )
-    if config.updates_per_iteration % num_minibatches:
-        raise ValueError(
-            f"updates_per_iteration={config.updates_per_iteration} must be a multiple of "
-            f"{num_minibatches}, the updates of one call of this algorithm; use "
-            f"updates_per_iteration={num_minibatches} with steps_per_iteration={num_minibatches}"
-        )
-    if make_schedule(config).iterations_per_epoch < 1:
-        each = config.num_envs * config.steps_per_iteration
-        needed = each * config.epochs + max(config.learning_starts, config.batch_size)
-        raise ValueError(
-            f"env_steps={config.env_steps} is too little for {config.epochs} epochs of "
-            f"num_envs={config.num_envs} after learning starts; use {needed + config.num_envs}"
-        )
 
 
 def _episode_sums(state: EnvState) -> Metrics:

@@ -6,7 +6,7 @@ They change a layout (see mazes.py), so whatever is made of layouts can be pertu
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
+import scipy  # imports its parts when they are used
 
 from envs import mazes
 
@@ -82,7 +82,7 @@ def _check_reachable(cells: np.ndarray) -> None:
 
 def _cut_off(cells: np.ndarray) -> int:
     """Count the goals that no way leads to from the start."""
-    regions, _ = ndimage.label(np.isin(cells, list(".SGgo")))  # cells that share a side
+    regions, _ = scipy.ndimage.label(np.isin(cells, list(".SGgo")))  # cells that share a side
     (start,) = regions[cells == "S"]
     return int((regions[cells == "G"] != start).sum())
 

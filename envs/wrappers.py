@@ -90,6 +90,8 @@ def batch(task: Task, pool_size: int = 64) -> Environment:
     if pool_size < 1:
         raise ValueError(f"pool_size={pool_size} must be at least 1; use 64")
     visual = task.visual and _batched(task.visual)
+    # Python reads a simulator once, not once in each program that plays it.
+    task = task._replace(reset=jax.jit(task.reset), step=jax.jit(task.step))
     return Environment(task.spec, partial(_reset, task, pool_size), partial(_step, task), visual)
 
 

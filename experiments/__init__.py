@@ -3,11 +3,11 @@
 from difflib import get_close_matches
 
 from drac_jax.experiment import Experiment
-from experiments import antmaze, locomotion, multigoal, pointmaze
+from experiments import antmaze, locomotion, mario, multigoal, pointmaze
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
-    for domain in (multigoal, pointmaze, antmaze, locomotion)
+    for domain in (multigoal, pointmaze, antmaze, locomotion, mario)
     for experiment in domain.EXPERIMENTS
 }
 

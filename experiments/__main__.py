@@ -2,7 +2,7 @@
 
 python -m experiments list
 python -m experiments run [NAME] [--preset paper|default|fast] [--dry-run] [--runs-dir DIR]
-                      [--wandb PROJECT] [--resume FOLDER] [--seeds 8 --hparams.beta 0.6 ...]
+                      [--wandb PROJECT] [--resume FOLDER] [--devices N] [--seeds 8 ...]
 python -m experiments sweep [NAME] --grid.beta 0.2 0.5 0.8 [as for run]
 python -m experiments evaluate FOLDER [--eval.final-episodes 500] [--env.layout medium ...]
 python -m experiments render FOLDER [--episodes 4] [--member 0] [--seed 0] [--env.layout medium ...]
@@ -12,9 +12,15 @@ python -m experiments compare DOMAIN [--algos amortized sac ...] [--preset paper
                       [--seeds 5 --train.env-steps 20000 ...] [--sac.hparams.tau 0.01 ...]
 
 Every value of a run can be set: python -m experiments run NAME --help lists them.
+A run uses all the devices it can, or the first N of --devices (virtual ones on a CPU). Several
+processes train one run together with --distributed on a TPU pod or under Slurm, and elsewhere with
+--coordinator HOST:PORT --num-processes N --process-id I [--coordinator-timeout 60].
+Compiled programs are kept in ~/.cache/drac_jax/xla, or in JAX_COMPILATION_CACHE_DIR;
+JAX_ENABLE_COMPILATION_CACHE=false keeps none.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -36,6 +42,12 @@ def _run_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
     parser.add_argument("--wandb")
+    parser.add_argument("--devices", type=int)
+    parser.add_argument("--distributed", action="store_true")
+    parser.add_argument("--coordinator")
+    parser.add_argument("--num-processes", type=int)
+    parser.add_argument("--process-id", type=int)
+    parser.add_argument("--coordinator-timeout", type=float, default=60.0)
     return parser
 
 
@@ -46,6 +58,7 @@ def _compare_parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    parser.add_argument("--devices", type=int)
     return parser
 
 
@@ -71,6 +84,39 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return args, rest
 
 
+def _set_up(args: argparse.Namespace) -> None:
+    """Make the devices that are asked for, and meet the other processes, before any array is."""
+    import jax
+
+    if (count := getattr(args, "devices", None)) is not None:
+        if count < 1:
+            raise ValueError(f"devices={count} must be at least 1")
+        with contextlib.suppress(RuntimeError):  # too late: the run will say how many there are
+            jax.config.update("jax_num_cpu_devices", count)
+    explicit = [
+        getattr(args, name, None) for name in ("coordinator", "num_processes", "process_id")
+    ]
+    if explicit != [None] * 3 or getattr(args, "distributed", False):
+        from drac_jax import processes
+
+        processes.join(processes.Cluster(*explicit, args.coordinator_timeout))
+        if not processes.is_first():  # what is said is said once
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _keep_compiled() -> None:
+    """Keep compiled programs between runs, unless the environment says where or not to."""
+    import jax  # which has read its environment by now, when the package was imported
+
+    defaults = {
+        "jax_compilation_cache_dir": str(Path.home() / ".cache" / "drac_jax" / "xla"),
+        "jax_persistent_cache_min_compile_time_secs": 0.5,
+    }
+    for name, value in defaults.items():
+        if name.upper() not in os.environ:
+            jax.config.update(name, value)
+
+
 def main(words: list[str]) -> int:
     """Run one command. -> the exit code: 0, 2 for bad input, 130 when interrupted."""
     # XLA's own log lines would break the live line; what matters is raised as an error.
@@ -80,6 +126,7 @@ def main(words: list[str]) -> int:
         if args.command == "help":
             print(__doc__)
             return 0
+        _set_up(args)
         from experiments.commands import execute  # heavy imports, after the cheap errors
 
         return execute(args, rest)
@@ -91,5 +138,16 @@ def main(words: list[str]) -> int:
         return exits.INTERRUPTED
 
 
+def _leave(code: int) -> NoReturn:
+    """Exit. A process that fails does not wait, as JAX would, for the others to end as well."""
+    jax = sys.modules.get("jax")
+    if code == exits.BAD_INPUT and jax is not None and jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    _keep_compiled()
+    _leave(main(sys.argv[1:]))

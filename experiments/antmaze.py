@@ -7,7 +7,7 @@ import envs
 from drac_jax.algorithms import DracHParams
 from drac_jax.experiment import EvalConfig, Experiment, Perturbed, RunConfig
 from drac_jax.methods import DracOptions
-from drac_jax.train import TrainConfig
+from drac_jax.schedule import TrainConfig
 from drac_jax.types import Environment
 from envs import mazes, perturb
 from experiments.methods import every_method, maze_settings

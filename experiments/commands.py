@@ -10,11 +10,10 @@ from rich.table import Table
 
 from drac_jax import experiment as exp
 from drac_jax import job as jobs
-from drac_jax import plots, report, saved
+from drac_jax import parts, plots, processes, report, saved
 from drac_jax.dry_run import describe
 from drac_jax.evaluate import Episodes
 from drac_jax.experiment import DEFAULT_PRESET, Experiment, RunConfig
-from drac_jax.job import Job
 from drac_jax.methods import METHODS
 from drac_jax.report import Reporter
 from drac_jax.robustness import MEASURES, RobustnessConfig
@@ -50,18 +49,25 @@ def list_experiments(args: argparse.Namespace, words: list[str]) -> int:
 
 def run(args: argparse.Namespace, words: list[str]) -> int:
     """Train, or go on with a run, or only say what would be run."""
-    job, warnings = _resumed(args, words) if args.resume else _new(args, words)
+    experiment, config, preset = _resumed(args, words) if args.resume else _new(args, words)
+    prepared, warnings = parts.prepare(experiment, config, preset, args.devices)
     for warning in warnings:
         print(f"note: {warning}")
     if args.dry_run:
-        print(describe(job))
+        print("\n\n".join(describe(job) for job in prepared))
         return 0
-    folder = args.resume or report.new_folder(args.runs_dir, job.experiment.name)
-    reporter = Reporter(args.wandb)
-    reporter.say(f"{job.experiment.name} [{job.preset}] -> {folder}")
+    name = experiment.name
+    folder = args.resume or Path(
+        processes.from_first(lambda: str(report.new_folder(args.runs_dir, name).absolute()))
+    )
+    reporter = Reporter(args.wandb if processes.is_first() else None)
+    reporter.say(f"{name} [{preset}] -> {folder}")
     try:
-        session = Run(job, folder, reporter)
-        summary = session.resume() if args.resume else session.start()
+        if len(prepared) > 1:
+            summary = parts.train(prepared, folder, reporter)
+        else:
+            session = Run(prepared[0], folder, reporter)
+            summary = session.resume() if args.resume else session.start()
     except Interrupted as stop:
         reporter.say(f'{stop}; go on with: make run ARGS="--resume {folder}"')
         return exits.INTERRUPTED
@@ -75,6 +81,7 @@ def run(args: argparse.Namespace, words: list[str]) -> int:
 def evaluate(args: argparse.Namespace, words: list[str]) -> int:
     """Play a saved run again: more episodes, the obstacle variant, another map."""
     folder, experiment, identity, asked = _saved(args, words)
+    _undivided(identity, folder)
     trained = saved.config_of(experiment, identity)
     job, _ = jobs.prepare(experiment, trained, identity["preset"])
     reporter = Reporter()
@@ -114,6 +121,7 @@ def robustness(args: argparse.Namespace, words: list[str]) -> int:
     folder, experiment, identity = _trained(args)
     prog = f"python -m experiments robustness {folder}"
     asked = parse_as(RobustnessConfig, RobustnessConfig(), words, prog)
+    _undivided(identity, folder)
     config = saved.config_of(experiment, identity)
     job, _ = jobs.prepare(experiment, config, identity["preset"])
     reporter = Reporter()
@@ -144,6 +152,12 @@ def _draw_model(env: Environment, episodes: Episodes, place: Path) -> list[str]:
     except ValueError as error:
         problems.append(f"no GIFs: {error}")
     return problems
+
+
+def _undivided(identity: dict[str, Any], folder: Path) -> None:
+    """Raise ValueError for a run in parts, whose members have no checkpoint in common."""
+    if identity["config"].get("parts", 0) > 1 and not identity["config"]["part"]:
+        raise ValueError(f"{folder} is a run in parts; name one: {folder / parts.name_of(1)}")
 
 
 def _trained(args: argparse.Namespace) -> tuple[Path, Experiment, dict[str, Any]]:
@@ -178,15 +192,18 @@ def _medians(records: list[dict]) -> list[dict]:
     ]
 
 
-def _new(args: argparse.Namespace, words: list[str]) -> tuple[Job, list[str]]:
+Settled = tuple[Experiment, RunConfig, str]  # the last is the preset's name
+
+
+def _new(args: argparse.Namespace, words: list[str]) -> Settled:
     experiment = find(args.name or BARE_RUN)
     preset = args.preset or DEFAULT_PRESET
     prog = f"python -m experiments {args.command} {experiment.name}"
-    return jobs.prepare(experiment, parse(experiment.config(preset), words, prog), preset)
+    return experiment, parse(experiment.config(preset), words, prog), preset
 
 
-def _resumed(args: argparse.Namespace, words: list[str]) -> tuple[Job, list[str]]:
-    """Rebuild a run's job from its folder; what is asked besides must agree with it."""
+def _resumed(args: argparse.Namespace, words: list[str]) -> Settled:
+    """Rebuild a run's values from its folder; what is asked besides must agree with them."""
     identity = saved.read_identity(args.resume)
     experiment = find(identity["experiment"])
     wanted = {"experiment": args.name, "preset": args.preset}
@@ -197,7 +214,7 @@ def _resumed(args: argparse.Namespace, words: list[str]) -> tuple[Job, list[str]
     asked = parse(config, words, f"python -m experiments run --resume {args.resume}")
     if found := exp.differences(exp.to_dict(config), exp.to_dict(asked)):
         raise ValueError(f"a resumed run keeps its config: {'; '.join(found)}; start a new run")
-    return jobs.prepare(experiment, config, identity["preset"])
+    return experiment, config, identity["preset"]
 
 
 def _print_results(results: list[dict]) -> None:

@@ -48,7 +48,7 @@ def compare(args: argparse.Namespace, words: list[str]) -> int:
     experiments = {algo: find(f"{plan.domain}_{algo}") for algo in plan.algos}
     configs = _configs(plan, experiments, args.resume)
     todo = [a for a in plan.algos if not (args.resume and comparing.is_finished(args.resume / a))]
-    prepared = _prepare({algo: experiments[algo] for algo in todo}, configs)
+    prepared = _prepare({a: experiments[a] for a in todo}, configs, args.devices)
     if args.dry_run:
         print("\n\n".join(describe(job) for job in prepared.values()) or "nothing is left to train")
         return 0
@@ -135,13 +135,15 @@ def _naming(experiment: Experiment) -> Iterator[None]:
 
 
 def _prepare(
-    experiments: Mapping[str, Experiment], configs: Mapping[str, tuple[RunConfig, str]]
+    experiments: Mapping[str, Experiment],
+    configs: Mapping[str, tuple[RunConfig, str]],
+    num_devices: int | None,
 ) -> dict[str, Job]:
     """Validate every method's values; warnings are printed when all are."""
     prepared, notes = {}, []
     for algo, experiment in experiments.items():
         with _naming(experiment):
-            prepared[algo], warnings = jobs.prepare(experiment, *configs[algo])
+            prepared[algo], warnings = jobs.prepare(experiment, *configs[algo], num_devices)
         notes += [f"note: {experiment.name}: {warning}" for warning in warnings]
     print(*notes, sep="\n", end="\n" if notes else "")
     return prepared
@@ -217,7 +219,8 @@ def _takes(plan: Plan, algo: str, option: Option) -> bool:
 
 def _print_table(results: Mapping[str, Any]) -> None:
     """Print the table, on a terminal as wide as that and elsewhere as wide as it needs."""
-    heading, *rows = compare_table.table({name: r.seeds for name, r in results.items()})
+    seeds = compare_table.by_setting({name: r.seeds for name, r in results.items()})
+    heading, *rows = compare_table.table(seeds)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column, title in enumerate(heading):
         table.add_column(title, justify="right" if column else "left")

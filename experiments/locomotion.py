@@ -7,7 +7,7 @@ import envs
 from drac_jax.algorithms import DacerHParams, DracHParams, S2acHParams, SacHParams, SqlHParams
 from drac_jax.experiment import EvalConfig, Experiment, RunConfig
 from drac_jax.methods import DracOptions
-from drac_jax.train import TrainConfig
+from drac_jax.schedule import TrainConfig
 from drac_jax.types import Environment
 from experiments.methods import Setting, diffusion, every_method
 
@@ -41,12 +41,27 @@ def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
         env=LocomotionOptions(fidelity="fast"),
         train=TrainConfig(env_steps=8_000_000, num_envs=256, updates_per_iteration=32, epochs=50),
     )
+    # For one large accelerator: thousands of environments, and few updates of large batches.
+    gpu = replace(
+        fast,
+        algorithm=DracOptions(hidden=(512, 512, 512), precision="tf32"),
+        train=TrainConfig(
+            env_steps=40_960_000,
+            num_envs=4096,
+            updates_per_iteration=2,
+            batch_size=32_768,
+            replay_capacity=4_194_304,
+            n_step=3,
+            strata=8,
+            epochs=50,
+        ),
+    )
     amortized = Experiment(
         name=f"{task}_amortized",
         summary=f"{name}-v4 on MJX",
         method="amortized",
         make_env=make_env,
-        presets={"paper": paper, "default": default, "fast": fast},
+        presets={"paper": paper, "default": default, "fast": fast, "gpu": gpu},
     )
     settings = {
         "diffusion": diffusion(beta=0.2),

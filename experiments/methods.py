@@ -1,13 +1,13 @@
 """Every method on a domain: the domain's file states the loop, and what differs by method."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from drac_jax.algorithms import DacerHParams, DracHParams, S2acHParams, SacHParams, SqlHParams
 from drac_jax.experiment import Experiment, RunConfig
 from drac_jax.methods import METHODS, DacerOptions, DiffusionOptions
-from drac_jax.train import TrainConfig
+from drac_jax.schedule import TrainConfig
 
 # What belongs to the loop rather than to a method: a preset that changes them does so for all.
 SHARED = ("critic_lr", "gamma", "tau")
@@ -20,13 +20,15 @@ class Setting:
 
     hparams: its floats; those of the loop follow the preset. options: static choices, the
     method's defaults where None. paper: the values of the preset `paper`, where they are others.
-    updates_per_call: critic steps that its algorithm takes at once.
+    updates_per_call: critic steps that its algorithm takes at once. grid: the temperatures that it
+    trains at by itself.
     """
 
     hparams: Any
     options: Any = None
     paper: "Setting | None" = None
     updates_per_call: int = 1
+    grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def diffusion(beta: float, paper_beta: float | None = None) -> Setting:
@@ -83,6 +85,7 @@ def _config(config: RunConfig, method: str, setting: Setting) -> RunConfig:
         algorithm=setting.options or METHODS[method].options,
         hparams=setting.hparams.replace(**loop),
         train=_whole_calls(config.train, setting.updates_per_call),
+        grid=setting.grid,
     )
 
 

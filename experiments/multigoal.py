@@ -7,7 +7,7 @@ import envs
 from drac_jax.algorithms import DacerHParams, DracHParams, S2acHParams, SacHParams, SqlHParams
 from drac_jax.experiment import EvalConfig, Experiment, RunConfig
 from drac_jax.methods import DracOptions
-from drac_jax.train import TrainConfig
+from drac_jax.schedule import TrainConfig
 from drac_jax.types import Environment
 from experiments.methods import Setting, diffusion, every_method
 

@@ -50,6 +50,8 @@ def error_of(capsys):
         ("--train.num-envs many", ["num-envs", "many"]),
         ("--train.num-env 4", ["--train.num-env", "--train.num-envs"]),
         ("--env.metric manhattan", ["metric", "manhattan", "euclidean"]),
+        ("--devices 0", ["devices=0", "at least 1"]),
+        ("--devices many", ["--devices", "'many'"]),
         ("--preset slow", ["preset='slow'", "paper", "default", "fast"]),
     ],
 )

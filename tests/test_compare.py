@@ -19,7 +19,7 @@ from drac_jax.experiment import Experiment, RunConfig
 from drac_jax.methods import METHODS, Method
 from drac_jax.report import Reporter
 from drac_jax.saved import load_policy
-from drac_jax.train import TrainConfig
+from drac_jax.schedule import TrainConfig
 from experiments import EXPERIMENTS, find, tables
 from tests.test_runs import Outcome, command, records_of, saved_epochs, summary_of
 from tests.toys import countdown

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drac_jax.diversity import (
-    ARITHMETIC,
     all_pairs,
     as_beta,
     beta_limits,
@@ -14,6 +13,7 @@ from drac_jax.diversity import (
     paired,
     target_diversity,
 )
+from drac_jax.pairs import ARITHMETIC, GEOMETRIC, LANES, blocked_mean, mean_of_pairs, plain_mean
 
 # Action size: (beta of a uniform policy, largest attainable beta), computed beforehand.
 LIMITS = {
@@ -43,6 +43,52 @@ def test_all_pairs_is_the_mean_of_the_double_loop(n, batch, action_size, seed):
     pairs = [(i, j) for i in range(n) for j in range(i)]
     naive = np.mean([naive_log_distance(actions[i], actions[j]) for i, j in pairs], axis=0)
     np.testing.assert_allclose(all_pairs(n).estimate(actions), naive, rtol=1e-5, atol=1e-5)
+
+
+def value_and_gradient(form, mean, actions, weight):
+    d, pull_back = jax.vjp(lambda a: form(mean, a), actions)
+    return d, pull_back(weight)[0]
+
+
+@pytest.mark.parametrize("mean", [GEOMETRIC, ARITHMETIC], ids=["geometric", "arithmetic"])
+@pytest.mark.parametrize("shape", [(2, 3, 1), (5, 6, 3), (6, 2 * LANES, 2), (6, LANES + 8, 8)])
+def test_blocks_of_states_are_the_plain_form_in_value_and_gradient(mean, shape):
+    """In float64, with samples far apart, close, and coincident."""
+    actions = actions_of(1, *shape).astype(np.float64)
+    actions[-1, 0], actions[-1, 1] = actions[0, 0], actions[0, 1] + 1e-7
+    weight = np.random.default_rng(2).normal(size=shape[1])
+    with jax.enable_x64(True):
+        ours = value_and_gradient(blocked_mean, mean, jnp.asarray(actions), jnp.asarray(weight))
+        plain = value_and_gradient(plain_mean, mean, jnp.asarray(actions), jnp.asarray(weight))
+        assert ours[1].dtype == jnp.float64
+        for a, b in zip(ours, plain, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("action_size", [2, 100])
+def test_products_of_distances_neither_vanish_nor_overflow(action_size):
+    close = 1e-20 * actions_of(3, 12, LANES, action_size)
+    corners = np.sign(actions_of(4, 12, LANES, action_size))
+    for actions in (close, corners):
+        ours = value_and_gradient(blocked_mean, GEOMETRIC, actions, np.ones(LANES, np.float32))
+        plain = value_and_gradient(plain_mean, GEOMETRIC, actions, np.ones(LANES, np.float32))
+        for a, b in zip(ours, plain, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_members_of_a_vmap_have_the_values_and_gradients_of_their_own():
+    actions, weight = actions_of(5, 3, 4, 8, 2), np.ones(8, np.float32)
+    both = jax.vmap(lambda a: value_and_gradient(blocked_mean, GEOMETRIC, a, weight))(actions)
+    for member in range(3):
+        alone = value_and_gradient(blocked_mean, GEOMETRIC, actions[member], weight)
+        for a, b in zip(both, alone, strict=True):
+            np.testing.assert_allclose(a[member], b, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_too_large_to_unroll_takes_the_plain_form():
+    large = jax.ShapeDtypeStruct((64, 8, 32), jnp.float32)
+    jaxpr = jax.make_jaxpr(lambda a: mean_of_pairs(GEOMETRIC, a))(large)
+    assert len(jaxpr.eqns) < 1000
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)

@@ -7,10 +7,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("drac_jax", "envs", "experiments")
-# The runner and its rooms: what it writes, draws, saves, plays at the end, loads and foretells;
-# and the comparison, which runs it for one method after the other.
+# The runner and its rooms: what it writes, draws, saves, plays at the end, loads and foretells; the
+# processes it has for company; and the comparison, which runs it for one method after the other.
 IMPURE = {"runner", "report", "plots", "checkpoint", "final", "saved", "dry_run"}
-IMPURE |= {"compare", "compare_plots"}
+IMPURE |= {"compile_times", "processes", "compare", "compare_plots"}
 OUTSIDE_WORLD = {
     *("os", "pathlib", "shutil", "tempfile", "json", "subprocess"),  # files and processes
     *("time", "datetime"),  # clocks

@@ -10,6 +10,7 @@ import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 import envs
+from drac_jax import metrics
 from envs.mario import measures, patterns, rewards, tiles
 from envs.mario.decoder import decode
 from envs.mario.level_gen import draw_starts, find_starts
@@ -184,6 +185,6 @@ def test_levels_that_cannot_be_paired_are_refused():
 
 def test_dominated_points_add_nothing_to_the_hypervolume():
     points = np.array([[2.0, 1.0], [1.0, 2.0], [1.0, 1.0], [-1.0, 9.0]])
-    assert measures.hypervolume(points, np.zeros(2)) == 3.0
-    assert measures.hypervolume(points[:1], np.zeros(2)) == 2.0
-    assert measures.hypervolume(points[:1], np.zeros(2), two_at_least=True) == 0.0
+    assert metrics.hypervolume(points, np.zeros(2)) == 3.0
+    assert metrics.hypervolume(points[:1], np.zeros(2)) == 2.0
+    assert metrics.hypervolume(points[:1], np.zeros(2), two_at_least=True) == 0.0

@@ -1,137 +1,160 @@
-"""The decoder of MarioLevelGen: its layers, its file, and what reference weights may look like."""
+"""Training a decoder, and the decoder that comes with the package."""
 
-import sys
+import json
+from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
-from flax.traverse_util import flatten_dict, unflatten_dict
+from PIL import Image
 
-import envs
-from envs.mario.decoder import Decoder, Upsample, load_weights, save_weights
-from envs.mario.import_decoder import convert, from_state_dict, reference_shapes
-from envs.mario.import_decoder import main as import_decoder
-from tests import toys
+from envs.mario import corpus, gan, products
+from envs.mario import train_decoder as trainer
+from envs.mario.decoder import Decoder, load_weights
+from envs.mario.tiles import ALPHABET, LATENT_SIZE
+
+SHIPPED = Path(gan.__file__).with_name("decoder.npz")
+WIDTHS = (8, 6, 4)
+FLAT = "\n".join(["-" * 20] * 14 + ["X" * 20] * 2)
 
 
 @pytest.fixture(scope="module")
-def variables():
-    return toys.level_decoder()
+def shipped() -> np.ndarray:
+    """Random segments: latents uniform in the box."""
+    return trainer.random_segments(load_weights(SHIPPED), 7, 1000)
 
 
-def test_upsampling_is_flax_transposed_convolution():
-    image = jax.random.normal(jax.random.key(0), (2, 4, 4, 6))
-    theirs = nn.ConvTranspose(5, (4, 4), (2, 2), "SAME")
-    params = theirs.init(jax.random.key(1), image)
-    ours = Upsample(5).apply(params, image)
-    np.testing.assert_allclose(ours, theirs.apply(params, image), atol=1e-5)
+@pytest.fixture(scope="module")
+def reference() -> dict[str, float]:
+    """What other levels than the ones learnt from have."""
+    levels = corpus.generate_levels(123, 300)
+    return corpus.statistics(list(corpus.windows(levels, 16)))
 
 
-def test_training_updates_the_running_moments(variables):
-    module = Decoder((8, 8, 8), (False, False, True))
-    latents = jax.random.uniform(jax.random.key(0), (4, 20))
-    logits, updated = module.apply(variables, latents, train=True, mutable=["batch_stats"])
-    assert logits.shape == (4, 16, 16, 21)
-    before = variables["batch_stats"]
-    same = jax.tree.map(lambda a, b: bool((a == b).any()), updated["batch_stats"], before)
-    assert not any(jax.tree.leaves(same))
+@pytest.mark.parametrize("name", trainer.TARGETS)
+def test_the_shipped_decoder_has_the_statistics_of_the_corpus(name, shipped, reference):
+    ratio = corpus.statistics(list(shipped))[name] / reference[name]
+    assert abs(ratio - 1.0) < 0.25
 
 
-def test_saved_weights_are_those_loaded(variables, tmp_path):
-    save_weights(tmp_path / "w.npz", variables)
-    jax.tree.map(np.testing.assert_array_equal, load_weights(tmp_path / "w.npz"), variables)
+def test_most_segments_of_the_shipped_decoder_are_playable_alone(shipped):
+    assert corpus.statistics(list(shipped))["playable"] >= 0.9
 
 
-@pytest.mark.parametrize(
-    ("name", "array", "message"),
-    [
-        (
-            "params/deconv2/kernel",
-            np.zeros((4, 4, 8, 9)),
-            r"\(4, 4, 8, 9\); expected \(4, 4, 8, 8\)",
-        ),
-        ("params/deconv1/bias", None, "params/deconv1/bias is missing"),
-        ("batch_stats/bn3/var", None, r"batch_stats/bn3/var is missing; expected \(8,\)"),
-    ],
-)
-def test_weights_of_another_shape_are_refused(variables, tmp_path, name, array, message):
-    flat = flatten_dict(variables, sep="/") | {name: array}
-    kept = {key: value for key, value in flat.items() if value is not None}
-    save_weights(tmp_path / "w.npz", unflatten_dict(kept, sep="/"))
-    with pytest.raises(ValueError, match=message) as error:
-        envs.make("mario", decoder=tmp_path / "w.npz")
-    assert "\n" not in str(error.value)
+def test_nearly_all_segments_of_the_shipped_decoder_differ(shipped):
+    assert len({segment.tobytes() for segment in shipped}) >= 900
 
 
-def test_file_that_is_no_weights_is_refused(tmp_path):
-    (tmp_path / "w.npz").write_text("levels")
-    with pytest.raises(ValueError, match=r"w\.npz cannot be read as \.npz"):
-        load_weights(tmp_path / "w.npz")
-    with pytest.raises(ValueError, match="cannot be read"):
-        load_weights(tmp_path / "none.npz")
+def test_the_shipped_weights_are_small_and_say_what_made_them():
+    record = json.loads(SHIPPED.with_suffix(".json").read_text())
+    assert SHIPPED.stat().st_size < 2e6
+    assert record["command"].startswith("python -m envs.mario.train_decoder")
+    assert {"seed", "versions", "scores"} <= set(record)
 
 
-@pytest.fixture
-def reference_arrays():
-    draw = np.random.default_rng(0)
-    shapes = reference_shapes().items()
-    return {name: draw.normal(size=shape).astype(np.float32) for name, shape in shapes}
+@pytest.fixture(scope="module")
+def small():
+    """A small decoder with kernels, biases and norms that are all unlike their first values."""
+    decoder = Decoder(WIDTHS, (False, False, False))
+    variables = decoder.init(jax.random.key(0), jnp.zeros((1, LATENT_SIZE)))
+    leaves, tree = jax.tree.flatten(variables["params"])
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    noisy = [x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return decoder, {**variables, "params": jax.tree.unflatten(tree, noisy)}
 
 
-def test_import_names_the_misshapen_array(reference_arrays, tmp_path, capsys):
-    path = tmp_path / "reference.npz"
-    np.savez(path, **reference_arrays | {"bn2_mean": np.zeros(65)})
-    assert import_decoder([str(path), "--out", str(tmp_path / "ours.npz")]) == 2
+def test_matrix_products_compute_what_the_decoder_computes_in_training(small):
+    decoder, variables = small
+    latents = gan.draw_latents(jax.random.key(2), 5)
+    expected, _ = decoder.apply(variables, latents, train=True, mutable=["batch_stats"])
+    logits, _ = products.forward(variables["params"], latents)
+    np.testing.assert_allclose(logits, expected, rtol=0.0, atol=1e-5)
+
+
+def test_moments_make_the_decoder_compute_without_the_batch_what_it_did_with_it(small):
+    decoder, variables = small
+    latents = gan.draw_latents(jax.random.key(2), 5)
+    logits, moments = products.forward(variables["params"], latents)
+    alone = decoder.apply({**variables, "batch_stats": moments}, latents)
+    np.testing.assert_allclose(alone, logits, rtol=0.0, atol=1e-5)
+
+
+def test_what_the_critic_sees_is_the_likeliest_tile_with_the_gradient_of_probabilities(small):
+    decoder, variables = small
+    latents = gan.draw_latents(jax.random.key(2), 3)
+    seen, _ = gan.generate(variables["params"], latents)
+    logits, _ = products.forward(variables["params"], latents)
+    np.testing.assert_array_equal(seen.argmax(-1), logits.argmax(-1))
+    np.testing.assert_allclose(jnp.sort(seen, axis=-1)[..., -2:].sum(-1), 1.0, atol=1e-6)
+    grad = jax.grad(lambda params: gan.generate(params, latents)[0][..., 0].sum())
+    soft = jax.grad(
+        lambda params: jax.nn.softmax(products.forward(params, latents)[0])[..., 0].sum()
+    )
+    ours, theirs = (f(variables["params"])["deconv4"]["kernel"] for f in (grad, soft))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert jnp.abs(theirs).max() > 1e-3
+
+
+@pytest.mark.heavy
+def test_a_short_training_brings_the_tiles_nearer_to_the_corpus():
+    windows = corpus.windows(corpus.generate_levels(0, 8))
+    settings = gan.Settings(steps=75, batch=16, widths=WIDTHS, lr=5e-3)
+    training = gan.make_gan(windows, settings)
+    players = training.init(jax.random.key(0))
+    wanted = gan.row_frequencies(windows)
+
+    def error(players) -> float:
+        variables = training.finish(players, jax.random.key(5))
+        made = gan.row_frequencies(trainer.random_segments(variables, 0, 100))
+        return float(np.abs(made - wanted).sum())
+
+    before, many = error(players), trainer.make_chunk(training)
+    for key in jax.random.split(jax.random.key(1), 3):
+        players, metrics = many(players, key)
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert error(players) < 0.5 * before
+
+
+@pytest.mark.heavy
+def test_the_command_learns_from_a_folder_and_writes_weights_scores_and_a_sheet(tmp_path):
+    folder = tmp_path / "levels"
+    folder.mkdir()
+    (folder / "flat.txt").write_text(FLAT)
+    out = tmp_path / "mine.npz"
+    arguments = f"--corpus {folder} --out {out} --steps 2 --batch 4 --seed 3".split()
+    assert trainer.main(arguments) == 0
+    record = json.loads(out.with_suffix(".json").read_text())
+    assert record["seed"] == 3 and f"--corpus {folder}" in record["command"]
+    assert set(record["scores"]["ratio to the corpus"]) == {"ground"}  # there is nothing else
+    assert trainer.random_segments(load_weights(out), 0, 3).shape == (3, 16, 16)
+    assert Image.open(out.with_suffix(".png")).width > 8 * 128
+
+
+BAD = {
+    "--corpus {}/missing": "has no level; put text files",
+    "--corpus {}": "wrong.txt, line 1, column 3: 'x' is no tile",
+    "--steps 0": "steps=0 must be at least 1",
+    "--batch -1": "batch=-1 must be at least 1",
+    "--lr 0": "lr=0.0 must be between 0 and 1",
+    "--out {}/decoder.zip": "must end in .npz",
+    "--out {}/missing/decoder.npz": "there is no folder",
+}
+
+
+@pytest.mark.parametrize("arguments", BAD)
+def test_wrong_input_is_one_line_and_exit_code_two(arguments, tmp_path, capsys):
+    (tmp_path / "wrong.txt").write_text("--x" + FLAT[3:])
+    assert trainer.main(arguments.format(tmp_path).split()) == 2
     error = capsys.readouterr().err
-    assert "bn2_mean has shape (65,); expected (64,)" in error and error.count("\n") == 1
-    assert not (tmp_path / "ours.npz").exists()
+    assert error.startswith("error: ") and BAD[arguments] in error
+    assert error.count("\n") == 1
 
 
-def test_import_of_pth_without_torch_says_so(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    assert import_decoder([str(tmp_path / "reference.pth")]) == 2
-    assert "reading .pth needs PyTorch" in capsys.readouterr().err
-
-
-def test_state_dict_with_spectral_norm_is_folded(reference_arrays):
-    """Power iteration's u and v of a weight give its largest singular value, that is divided by."""
-    state = torch_names(reference_arrays)
-    weight = state.pop("stage2.0.weight")
-    rows = np.moveaxis(weight, 1, 0).reshape(weight.shape[1], -1)
-    left, sigma, right = np.linalg.svd(rows, full_matrices=False)
-    normed = {"orig": weight, "u": left[:, 0], "v": right[0]}
-    # The layer keeps its place in the order: its bias is still there.
-    state |= {f"stage2.0.weight_{part}": value for part, value in normed.items()}
-    found = from_state_dict("x.pth", state)
-    assert found.keys() == reference_arrays.keys()
-    np.testing.assert_allclose(found["deconv2_weight"], weight / sigma[0], rtol=1e-4, atol=1e-6)
-    rest = reference_arrays.keys() - {"deconv2_weight"}
-    assert all(np.array_equal(found[name], reference_arrays[name]) for name in rest)
-    assert convert("x.pth", found)["params"]["attention2"]["gamma"].shape == (1,)
-
-
-def torch_names(arrays):
-    """Name reference arrays as a module of PyTorch would."""
-    parts = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
-    state = {}
-    for i in (1, 2, 3, 4):
-        state[f"stage{i}.0.bias"] = arrays[f"deconv{i}_bias"]
-        state[f"stage{i}.0.weight"] = arrays[f"deconv{i}_weight"]
-        if i < 4:
-            state |= {f"stage{i}.1.{parts[k]}": arrays[f"bn{i}_{k}"] for k in parts}
-            state[f"stage{i}.1.num_batches_tracked"] = np.array(7)
-        if i in (2, 3):
-            state[f"attention{i}.gamma"] = arrays[f"attn{i}_gamma"]
-            for name in ("query", "key", "value"):
-                weight = arrays[f"attn{i}_{name}_weight"]
-                state[f"attention{i}.{name}.weight"] = weight[:, :, None, None]
-                state[f"attention{i}.{name}.bias"] = arrays[f"attn{i}_{name}_bias"]
-    return state
-
-
-def test_state_dict_of_another_network_is_refused(reference_arrays):
-    state = torch_names(reference_arrays)
-    del state["stage4.0.weight"]
-    with pytest.raises(ValueError, match=r"\(3, 3, 6, 2\) transposed convolutions"):
-        from_state_dict("x.pth", state)
+def test_scores_leave_out_what_the_corpus_has_none_of():
+    flat = corpus.parse_level(FLAT, "flat")
+    scores = trainer.score(corpus.windows([flat]), corpus.statistics([flat]))
+    assert scores["ratio to the corpus"] == {"ground": 1.0}
+    assert (scores["distinct"], scores["segments"]) == (1, 5)
+    assert scores["playable"] == 1.0
+    assert ALPHABET[flat[0, 0]] == "-"

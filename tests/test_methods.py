@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from drac_jax import train
+from drac_jax import schedule
 from drac_jax.methods import METHODS
 from drac_jax.types import EnvSpec
 from experiments import EXPERIMENTS, find
@@ -35,7 +35,7 @@ def test_methods_of_a_task_share_its_loop(name):
             for c in (config, same)
         }
         assert len(ratios) == 1
-        train.check(config.train, method.make(SPEC, config.algorithm).num_minibatches)
+        schedule.check(config.train, method.make(SPEC, config.algorithm).num_minibatches)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,8 @@ def test_methods_of_a_task_share_its_loop(name):
     [
         ("amortized", {"num_samples": 1}, "num_samples=1"),
         ("amortized", {"latent_size": 0}, "latent_size=0"),
+        ("amortized", {"diversity_fraction": 0.0}, "diversity_fraction=0"),
+        ("diffusion", {"diversity_fraction": 1.5}, "diversity_fraction=1.5"),
         ("diffusion", {"steps": 0}, "steps=0"),
         ("diffusion", {"estimator": "paired"}, "num_samples=6 must be odd"),
         ("dacer", {"steps": 0}, "steps=0"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from drac_jax import replay as ring
-from drac_jax.rollout import env_step, store
+from drac_jax.rollout import env_step
 from envs import batch
 from tests.toys import obedient
 
@@ -25,7 +25,8 @@ def play():
         def step(carry, actions):
             state, replay = carry
             state, transition = env_step(ENV, state, lambda obs: actions[:, None])
-            replay = store(replay, transition, state.info["broken"])
+            info = state.info
+            replay = ring.add(replay, transition, info["truncation"], info["broken"])
             return (state, replay), (transition, ring.newest(replay), state.info["broken"])
 
         replay = ring.init(steps, num_envs, 1, 1)

@@ -1,13 +1,21 @@
 """The diffusion actor: a chain of denoising steps from Gaussian noise to an action."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
-from drac_jax.networks import MLP, PartsDense, matmul, timestep_embedding
+from drac_jax.networks import (
+    FLOAT32,
+    MLP,
+    Activation,
+    PartsDense,
+    Style,
+    matmul,
+    timestep_embedding,
+)
 from drac_jax.types import Actor, Params
 
 BETA_MIN, BETA_MAX = 0.1, 10.0  # of the reference's variance-preserving schedule
@@ -33,18 +41,25 @@ class Networks(NamedTuple):
 
     time: MLP
     first: PartsDense
+    activation: Activation
     rest: MLP
+    style: Style
 
 
 def diffusion(
-    action_size: int, steps: int = 20, hidden: tuple[int, ...] = (256, 256), remat: bool = False
+    action_size: int,
+    steps: int = 20,
+    hidden: tuple[int, ...] = (256, 256),
+    remat: bool = False,
+    style: Style = FLOAT32,
 ) -> Actor:
     """Make the actor that denoises z_T ~ N(0, I) in `steps` steps, given the observation.
 
     Each step predicts the noise by MLP(obs, x_t, embedding of t), estimates the action, clips it
     to [-1, 1], and draws the next state from the posterior. The latents are all the noise of the
     chain: z: [..., steps, A], z[..., 0, :] the start and z[..., t, :] what step t > 0 adds.
-    remat: compute the chain's activations again for its gradient instead of keeping them.
+    remat: compute the chain's activations again for its gradient instead of keeping them; style:
+    how the networks compute, the time's without its layer norm.
 
     Source: DrDiffus of arXiv 2511.01374. The reference implementation reads its coefficients one
     step off and adds noise after the last step as well; this is the chain as it is defined.
@@ -53,19 +68,24 @@ def diffusion(
     if steps < 1:
         raise ValueError(f"steps={steps} must be at least 1; the paper uses 20")
     networks = Networks(
-        MLP((2 * EMBEDDING_SIZE, EMBEDDING_SIZE)),
-        PartsDense(hidden[0]),
-        MLP((*hidden[1:], action_size)),
+        MLP((2 * EMBEDDING_SIZE, EMBEDDING_SIZE), style._replace(layer_norm=False)),
+        PartsDense(hidden[0], style),
+        Activation(style),
+        MLP((*hidden[1:], action_size), style),
+        style,
     )
 
     def init(key: jax.Array, obs_size: int) -> Params:
         time_key, first_key, rest_key = jax.random.split(key, 3)
         inputs = (jnp.zeros(obs_size), jnp.zeros(action_size), jnp.zeros(EMBEDDING_SIZE))
-        return {
+        params = {
             "time": networks.time.init(time_key, inputs[-1]),
             "first": networks.first.init(first_key, *inputs),
             "rest": networks.rest.init(rest_key, jnp.zeros(hidden[0])),
         }
+        if not style.layer_norm:
+            return params
+        return params | {"activation": networks.activation.init(key, jnp.zeros(hidden[0]))}
 
     def latent(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return jax.random.normal(key, (*shape, steps, action_size))
@@ -84,13 +104,16 @@ def chain(
     # What the first layer makes of the observation and of the time is the same in all steps.
     kernel, bias = (params["first"]["params"][name] for name in ("kernel", "bias"))
     of_obs, of_x, of_time = jnp.split(kernel, [obs.shape[-1], obs.shape[-1] + action_size])
-    obs_part = matmul(obs, of_obs) + bias
+    product = partial(matmul, precision=networks.style.precision)
+    obs_part = product(obs, of_obs) + bias
     times = timestep_embedding(np.arange(steps), EMBEDDING_SIZE)
-    time_part = networks.time.apply(params["time"], jnp.asarray(times, z.dtype)) @ of_time
+    embedded = networks.time.apply(params["time"], jnp.asarray(times, z.dtype))
+    time_part = product(embedded, of_time)
 
     def denoise(x: jax.Array, at: tuple) -> tuple[jax.Array, None]:
         coefficients, part, noise = at
-        hidden = nn.relu(obs_part + part + matmul(x, of_x))
+        summed = obs_part + part + product(x, of_x)
+        hidden = networks.activation.apply(params.get("activation", {}), summed)
         eps = networks.rest.apply(params["rest"], hidden)
         return posterior(coefficients, x, eps, noise), None
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from drac_jax.networks import MLP
+from drac_jax.networks import FLOAT32, MLP, Style
 from drac_jax.types import Params
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # of the reference
@@ -38,9 +38,11 @@ class Gaussian(NamedTuple):
         return mu, log_std
 
 
-def gaussian(action_size: int, hidden: tuple[int, ...] = (256, 256)) -> Gaussian:
+def gaussian(
+    action_size: int, hidden: tuple[int, ...] = (256, 256), style: Style = FLOAT32
+) -> Gaussian:
     """Make the actor of SAC (arXiv 1812.05905)."""
-    return Gaussian(action_size, MLP((*hidden, 2 * action_size)))
+    return Gaussian(action_size, MLP((*hidden, 2 * action_size), style))
 
 
 def squash(mu: jax.Array, log_std: jax.Array, eps: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from drac_jax import kernels
 from drac_jax.actors.gaussian import LOG_STD_MAX, LOG_STD_MIN, log_normal, log_tanh_slope
-from drac_jax.networks import MLP
+from drac_jax.networks import FLOAT32, MLP, Style
 from drac_jax.types import Params
 
 STD_LIMITS = (0.1, 1.0)
@@ -42,9 +42,11 @@ class Particles(NamedTuple):
     log_prob: jax.Array
 
 
-def stein_start(action_size: int, hidden: tuple[int, ...] = (256, 256)) -> SteinStart:
+def stein_start(
+    action_size: int, hidden: tuple[int, ...] = (256, 256), style: Style = FLOAT32
+) -> SteinStart:
     """Make the Gaussian start, its std between 0.1 and 1."""
-    network = MLP((*hidden, 2 * action_size))
+    network = MLP((*hidden, 2 * action_size), style)
 
     def init(key: jax.Array, obs_size: int) -> Params:
         return network.init(key, jnp.zeros(obs_size))

@@ -28,6 +28,7 @@ from flax import struct
 from drac_jax import critics, distributional, duals, entropy, optim
 from drac_jax.algorithms.start import start_networks
 from drac_jax.distributional import DistributionalTwin
+from drac_jax.networks import FLOAT32, Style
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 
 MODE_SAMPLES = 16
@@ -94,6 +95,7 @@ def make_dacer(
     entropy_samples: int = 200,
     entropy_period: int = 10_000,
     critic_hidden: tuple[int, ...] = (256, 256),
+    style: Style = FLOAT32,
 ) -> Algorithm:
     """Make DACER of an actor; two updates a call, so it needs an even number of updates.
 
@@ -104,7 +106,7 @@ def make_dacer(
     Raises ValueError as `check` does.
     """
     check(mixture_components, entropy_samples, entropy_period)
-    nets = DacerNetworks(actor, distributional.distributional_twin(critic_hidden), squash)
+    nets = DacerNetworks(actor, distributional.distributional_twin(critic_hidden, style), squash)
 
     def act(agent: DacerAgent, obs: jax.Array, key: jax.Array) -> jax.Array:
         return sample(agent, nets, obs, draw(actor, key, obs.shape[:-1]))

@@ -12,6 +12,7 @@ Differences: the samples of step 1 come from the same weights, so an accelerator
 in one forward pass; the mathematics is unchanged.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from flax import struct
 from drac_jax import critics, duals, optim
 from drac_jax.algorithms.start import start_networks
 from drac_jax.diversity import Diversity, as_beta, target_diversity
+from drac_jax.networks import FLOAT32, Style
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 
 MODE_SAMPLES = 16
@@ -56,18 +58,40 @@ class DracAgent(NamedTuple):
 
 
 class DracNetworks(NamedTuple):
-    """The static parts of an update: what is evaluated, not what is learnt."""
+    """The static parts of an update: what is evaluated, not what is learnt. fraction: of the
+    batch's states, at which the actor's loss and alpha's have D evaluated."""
 
     actor: Actor
     critic: critics.TwinCritic
     diversity: Diversity
+    fraction: float = 1.0
+
+
+class Split(NamedTuple):
+    """The policy's samples where D is of the first M states alone. first: [Q, B, A], those for Q
+    at all states; rest: [K - Q, M, A], the others at the M states."""
+
+    first: jax.Array
+    rest: jax.Array
 
 
 def make_drac(
-    actor: Actor, diversity: Diversity, critic_hidden: tuple[int, ...] = (256, 256)
+    actor: Actor,
+    diversity: Diversity,
+    critic_hidden: tuple[int, ...] = (256, 256),
+    style: Style = FLOAT32,
+    fraction: float = 1.0,
 ) -> Algorithm:
-    """Make DrAC of an actor and a diversity estimator."""
-    nets = DracNetworks(actor, critics.twin_critic(critic_hidden), diversity)
+    """Make DrAC of an actor and a diversity estimator.
+
+    style: of the critics; fraction: of the batch's states, the first of them, whose mean D stands
+    for that of all in the losses of actor and alpha. Batches are drawn independently, so both
+    means have the same expectation. The target needs D of every next state, and has it. Raises
+    ValueError for a fraction outside (0, 1].
+    """
+    if not 0.0 < fraction <= 1.0:
+        raise ValueError(f"diversity_fraction={fraction:g} must be in (0, 1]; the paper has 1")
+    nets = DracNetworks(actor, critics.twin_critic(critic_hidden, style), diversity, fraction)
 
     def init(key: jax.Array, hparams: DracHParams, obs_size: int) -> DracAgent:
         return init_agent(key, nets, hparams, obs_size)
@@ -109,7 +133,7 @@ def update_step(
     observations first."""
     hp = agent.hparams
     alpha = duals.value(agent.alpha.params)
-    next_actions, actions, pull_back = sample_both(nets.actor, agent.actor.params, batch, latents)
+    next_actions, actions, pull_back = sample_for(nets, agent.actor.params, batch, latents)
 
     next_q, next_d = value_and_diversity(agent.target_critic, nets, batch.next_obs, next_actions)
     target = critics.td_target(batch, hp.gamma, next_q + alpha * next_d)
@@ -134,6 +158,28 @@ def update_step(
         "alpha/value": duals.value(dual.params),
     }
     return DracAgent(actor, critic, target_critic, dual, hp), metrics
+
+
+def sample_for(
+    nets: DracNetworks, params: Params, batch: Transition, latents: Any
+) -> tuple[jax.Array, Any, Callable[[Any], Params]]:
+    """Do as `sample_both` says, or, where D is of a fraction of the states, with a Split of the
+    policy's samples."""
+    if nets.fraction == 1.0:
+        return sample_both(nets.actor, params, batch, latents)
+    states = math.ceil(nets.fraction * batch.obs.shape[0])
+    q_samples = nets.diversity.q_samples
+    next_z, z = (jax.tree.map(lambda leaf, i=i: leaf[i], latents) for i in (0, 1))
+    first_z = jax.tree.map(lambda leaf: leaf[:q_samples], z)
+    rest_z = jax.tree.map(lambda leaf: leaf[q_samples:, :states], z)
+
+    def sample(params: Params) -> Split:
+        first = nets.actor.apply(params, batch.obs, first_z)
+        return Split(first, nets.actor.apply(params, batch.obs[:states], rest_z))
+
+    actions, vjp = jax.vjp(sample, params)
+    next_actions = nets.actor.apply(params, batch.next_obs, next_z)
+    return next_actions, actions, lambda grads: vjp(grads)[0]
 
 
 def sample_both(
@@ -174,22 +220,32 @@ def _sample_apart(
 
 
 def value_and_diversity(
-    critic_params: Params, nets: DracNetworks, obs: jax.Array, actions: jax.Array
+    critic_params: Params, nets: DracNetworks, obs: jax.Array, actions: jax.Array | Split
 ) -> tuple[jax.Array, jax.Array]:
-    """Evaluate a state's samples: min_i Q_i, mean over the Q samples [B], and D [B].
+    """Evaluate a state's samples: min_i Q_i, mean over the Q samples [B], and D [B], of a Split
+    [M].
 
     obs: [B, O]; actions: [K, B, A].
     """
-    q = nets.critic.apply(critic_params, obs, actions[: nets.diversity.q_samples])
+    if isinstance(actions, Split):
+        first, rest = actions
+        actions = jnp.concatenate([first[:, : rest.shape[1]], rest])
+    else:
+        first = actions[: nets.diversity.q_samples]
+    q = nets.critic.apply(critic_params, obs, first)
     return q.min(axis=-1).mean(axis=0), nets.diversity.estimate(actions)
 
 
 def actor_loss(
-    actions: jax.Array, critic_params: Params, nets: DracNetworks, obs: jax.Array, alpha: jax.Array
+    actions: jax.Array | Split,
+    critic_params: Params,
+    nets: DracNetworks,
+    obs: jax.Array,
+    alpha: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Compute -(min_i Q_i + alpha D), mean over the batch, and the mean D."""
+    """Compute -(min_i Q_i + alpha D), means over the states of each, and the mean D."""
     q, d = value_and_diversity(critic_params, nets, obs, actions)
-    return -(q + alpha * d).mean(), d.mean()
+    return -(q.mean() + alpha * d.mean()), d.mean()
 
 
 def best_of_samples(agent: DracAgent, nets: DracNetworks, obs: jax.Array) -> jax.Array:

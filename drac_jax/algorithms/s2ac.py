@@ -27,6 +27,7 @@ from flax import struct
 from drac_jax import critics, optim
 from drac_jax.actors import stein
 from drac_jax.algorithms.start import start_networks
+from drac_jax.networks import FLOAT32, Style
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
 
 
@@ -68,13 +69,14 @@ def make_s2ac(
     particles: int = 10,
     svgd_steps: int = 5,
     critic_hidden: tuple[int, ...] = (256, 256),
+    style: Style = FLOAT32,
 ) -> Algorithm:
     """Make S2AC of a Gaussian start (`drac_jax.actors.stein_start`).
 
     Raises ValueError for particles < 2, between which there is no distance, and svgd_steps < 1.
     """
     check(particles, svgd_steps)
-    nets = S2acNetworks(start, critics.twin_critic(critic_hidden), svgd_steps)
+    nets = S2acNetworks(start, critics.twin_critic(critic_hidden, style), svgd_steps)
 
     def init(key: jax.Array, hparams: S2acHParams, obs_size: int) -> S2acAgent:
         return init_agent(key, nets, hparams, obs_size)

@@ -20,6 +20,7 @@ from flax import struct
 from drac_jax import critics, duals, optim
 from drac_jax.actors.gaussian import Gaussian
 from drac_jax.algorithms.start import start_networks
+from drac_jax.networks import FLOAT32, Style
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
 
 
@@ -58,9 +59,11 @@ class SacNetworks(NamedTuple):
     critic: critics.TwinCritic
 
 
-def make_sac(actor: Gaussian, critic_hidden: tuple[int, ...] = (256, 256)) -> Algorithm:
+def make_sac(
+    actor: Gaussian, critic_hidden: tuple[int, ...] = (256, 256), style: Style = FLOAT32
+) -> Algorithm:
     """Make SAC of a squashed Gaussian actor."""
-    nets = SacNetworks(actor, critics.twin_critic(critic_hidden))
+    nets = SacNetworks(actor, critics.twin_critic(critic_hidden, style))
 
     def init(key: jax.Array, hparams: SacHParams, obs_size: int) -> SacAgent:
         return init_agent(key, nets, hparams, obs_size)

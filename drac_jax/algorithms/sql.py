@@ -23,7 +23,7 @@ from flax import struct
 
 from drac_jax import critics, kernels, optim
 from drac_jax.algorithms.start import start_networks
-from drac_jax.networks import in_parts
+from drac_jax.networks import FLOAT32, Style, in_parts
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 
 MODE_SAMPLES = 16
@@ -61,7 +61,10 @@ class SqlNetworks(NamedTuple):
 
 
 def make_sql(
-    actor: Actor, particles: int = 32, critic_hidden: tuple[int, ...] = (256, 256)
+    actor: Actor,
+    particles: int = 32,
+    critic_hidden: tuple[int, ...] = (256, 256),
+    style: Style = FLOAT32,
 ) -> Algorithm:
     """Make soft Q-learning of an actor; the paper's is amortized, its latent as long as an action.
 
@@ -69,7 +72,7 @@ def make_sql(
     """
     if particles < 2:
         raise ValueError(f"particles={particles} must be at least 2 to repel; the paper uses 32")
-    nets = SqlNetworks(actor, critics.twin_critic(critic_hidden))
+    nets = SqlNetworks(actor, critics.twin_critic(critic_hidden, style))
 
     def init(key: jax.Array, hparams: SqlHParams, obs_size: int) -> SqlAgent:
         return init_agent(key, nets, hparams, obs_size)

@@ -1,4 +1,4 @@
-"""How different levels are, and how good a set of (return, diversity) points is."""
+"""How different levels are."""
 
 from typing import NamedTuple
 
@@ -44,18 +44,3 @@ def level_diversity(tiles: jax.Array) -> Diversity:
         raise ValueError(f"{len(tiles)} levels cannot be paired; give an even number")
     levels = level_characters(jnp.asarray(tiles))
     return diversity_of_distances(np.asarray(hamming(levels[0::2], levels[1::2])))
-
-
-def hypervolume(points: np.ndarray, reference: np.ndarray, two_at_least: bool = False) -> float:
-    """Measure the area that points dominate above a reference point, both coordinates maximised.
-
-    points: [N, 2]; those not strictly above the reference in both are left out; reference: [2].
-    two_at_least: 0 where fewer than two points remain, as in the paper's final table.
-    """
-    points = np.asarray(points, np.float64).reshape(-1, 2)
-    above = points[(points > reference).all(axis=1)] - reference
-    if len(above) == 0 or (two_at_least and len(above) < 2):
-        return 0.0
-    # From the right: each point adds a strip as high as the highest so far, up to the next.
-    x, y = above[np.argsort(-above[:, 0], kind="stable")].T
-    return float(np.maximum.accumulate(y) @ (x - np.append(x[1:], 0.0)))

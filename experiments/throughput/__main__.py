@@ -1,28 +1,32 @@
 """make bench BENCH=<suite>: one of the suites below, with its own options (--help)."""
 
 import sys
+from importlib import import_module
 
-SUITES = ("update", "methods", "envs", "mario")
+# The modules of the suites; each has a `main(words)`.
+SUITES = {
+    "update": "update",
+    "methods": "methods",
+    "diversity": "diversity",
+    "train": "train",
+    "sweep": "sweep",
+    "replay": "replay",
+    "scaling": "scaling",
+    "envs": "environments",
+    "mario": "mario",
+    "accelerator": "accelerator",
+}
 
 
 def main(words: list[str]) -> int:
     """Run one suite. -> the exit code."""
     suite, *rest = words or [""]
-    if suite == "update":
-        from experiments.throughput.update import main as run
-    elif suite == "methods":
-        from experiments.throughput.methods import main as run
-    elif suite == "envs":
-        from experiments.throughput.environments import main as run
-    elif suite == "mario":
-        from experiments.throughput.mario import main as run
-    else:
-        print(
-            f"error: suite {suite!r} is unknown; use BENCH={' or '.join(SUITES)}", file=sys.stderr
-        )
+    if suite not in SUITES:
+        known = " or ".join(SUITES)
+        print(f"error: suite {suite!r} is unknown; use BENCH={known}", file=sys.stderr)
         return 2
     try:
-        run(rest)
+        import_module(f"experiments.throughput.{SUITES[suite]}").main(rest)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""One update of every method of the paper, on one core.
+"""One update of every method of the paper.
 
 The paper's sizes: obs 27, action 8, batch 256, networks 256x2; DrAC with both estimators. Beside
 each time the multiplications and additions of its matrix products, which bound it from below.
@@ -6,9 +6,7 @@ each time the multiplications and additions of its matrix products, which bound 
 
 import argparse
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,7 +14,7 @@ import jax
 from drac_jax.methods import METHODS, DiffusionOptions, DracOptions
 from drac_jax.types import EnvSpec
 from experiments.throughput import timing
-from experiments.throughput.update import ACTION, OBS, pin_to_one_core, random_batch
+from experiments.throughput.update import ACTION, OBS, random_batch
 
 SPEC = EnvSpec("random batches", OBS, ACTION, 1)
 PAIRED = {
@@ -74,27 +72,21 @@ def _flops_of(jaxpr: Any) -> float:
 
 
 def main(words: list[str]) -> None:
-    """Run the suite, pinned to one core unless --all-cores."""
+    """Run the suite."""
     parser = argparse.ArgumentParser(prog="make bench BENCH=methods", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
-    parser.add_argument("--all-cores", action="store_true", help="do not pin to one core")
     parser.add_argument("--calls", type=int, default=5, help="updates per timed call")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "local")
+    timing.add_arguments(parser)
     args = parser.parse_args(words)
-    if not args.all_cores:
-        pin_to_one_core()
+    timing.pin(args)
     made = [contender(name, args.calls) for name in args.only]
     timings = timing.side_by_side([each for each, _ in made], args.repeats)
     flops = {t.name: count / 1e9 for t, (_, count) in zip(timings, made, strict=True)}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     text = (
         f"One update, float32, obs {OBS}, action {ACTION}, batch 256, networks 256x2, "
-        f"{cores} core(s).\n\n{table(timings, flops)}"
+        f"{timing.cores()} core(s).\n\n{table(timings, flops)}"
     )
-    content = {t.name: {"seconds": t.seconds, "gflop": flops[t.name]} for t in timings}
-    print(text)
-    print(f"written to {timing.save(args.out, 'methods', content | {'cores': cores}, text)}")
+    timing.report_suite(args.out, "methods", timings, text, {"gflop": flops})
 
 
 def table(timings: list[timing.Timing], gflop: dict[str, float]) -> str:

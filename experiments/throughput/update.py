@@ -1,54 +1,83 @@
-"""One DrAC update: both estimators, and eager PyTorch of the same mathematics on one core.
+"""One DrAC update: both estimators and precisions, and PyTorch of the same mathematics.
 
-The paper's sizes: obs 27, action 8, batch 256, networks 256x2, latent 16. The JAX layer multiplies
-the observation part of the first layer once for all samples of a state; PyTorch concatenates.
+The paper's sizes unless told otherwise: obs 27, action 8, batch 256, networks 256x2, latent 16.
+The JAX layer multiplies the observation part of the first layer once for all samples of a state;
+PyTorch concatenates. PyTorch's contenders run in processes of their own, idle between their turns;
+one that cannot run is left out and named.
 """
 
 import argparse
+import json
 import os
 import subprocess
-import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from drac_jax.actors import amortized
-from drac_jax.algorithms import DracHParams, make_drac
+from drac_jax.algorithms import DracHParams
 from drac_jax.diversity import Diversity, all_pairs, paired
-from drac_jax.types import Transition
+from drac_jax.methods import DracOptions, make_amortized
+from drac_jax.networks import Precision
+from drac_jax.types import EnvSpec, Transition
 from experiments.throughput import timing
 
 OBS, ACTION, BATCH = 27, 8, 256
-UPDATES = 10  # per timed call, in one scan, as training runs them
 VARIANCE_STATES = 20_000
 TORCH_SCRIPT = Path(__file__).parent / "torch_update.py"
+# glibc fetches and clears pages anew in every update unless it is told to keep them.
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_MMAP_MAX_": "0"}
+TORCH: dict[str, tuple[str, dict[str, str]]] = {
+    "PyTorch eager, paired": ("eager", {}),
+    "PyTorch eager, paired, memory kept": ("eager", KEEP_MEMORY),
+    "PyTorch compiled, paired, memory kept": ("compiled", KEEP_MEMORY),
+    "PyTorch CUDA graph, paired": ("graph", {}),
+}
+ESTIMATORS = {
+    "paired, 17": DracOptions(estimator="paired", num_samples=17),
+    "all_pairs, 6": DracOptions(),
+}
+CONTENDERS: list[tuple[str, Precision]] = [
+    ("paired, 17", "float32"),
+    ("all_pairs, 6", "float32"),
+    ("all_pairs, 6", "bfloat16"),
+]
+# Where TF32 is not float32.
+ON_GPU: list[tuple[str, Precision]] = [
+    ("paired, 17", "tf32"),
+    ("paired, 17", "bfloat16"),
+    ("all_pairs, 6", "tf32"),
+]
 
 
-def contender(name: str, diversity: Diversity) -> timing.Contender:
-    """Make UPDATES updates of a diversity estimator, on one fixed batch."""
-    algorithm = make_drac(amortized(ACTION), diversity)
+def contender(estimator: str, precision: Precision, args: argparse.Namespace) -> timing.Contender:
+    """Make updates of a diversity estimator on one fixed batch, in one scan as training runs
+    them."""
+    options = replace(ESTIMATORS[estimator], precision=precision, hidden=tuple(args.hidden))
+    algorithm = make_amortized(EnvSpec("random batches", OBS, ACTION, 1), options)
     agent = algorithm.init(jax.random.key(0), DracHParams(), OBS)
-    batch = random_batch(jax.random.key(1))
+    batch = random_batch(jax.random.key(1), args.batch)
 
     def scan(agent: Any, keys: jax.Array) -> Any:
         return jax.lax.scan(lambda a, key: algorithm.update(a, batch, key), agent, keys)
 
     compiled = jax.jit(scan)
-    keys = jax.random.split(jax.random.key(2), UPDATES)
-    return timing.Contender(name, lambda: compiled(agent, keys), UPDATES)
+    keys = jax.random.split(jax.random.key(2), args.calls)
+    return timing.Contender(f"{estimator}, {precision}", lambda: compiled(agent, keys), args.calls)
 
 
-def random_batch(key: jax.Array) -> Transition:
+def random_batch(key: jax.Array, batch: int = BATCH) -> Transition:
     """Draw one minibatch [1, B, ...]."""
     obs_key, action_key, reward_key, next_key = jax.random.split(key, 4)
     return Transition(
-        obs=jax.random.normal(obs_key, (1, BATCH, OBS)),
-        action=jax.random.uniform(action_key, (1, BATCH, ACTION), minval=-1.0),
-        reward=jax.random.normal(reward_key, (1, BATCH)),
-        discount=jnp.ones((1, BATCH)),
-        next_obs=jax.random.normal(next_key, (1, BATCH, OBS)),
+        obs=jax.random.normal(obs_key, (1, batch, OBS)),
+        action=jax.random.uniform(action_key, (1, batch, ACTION), minval=-1.0),
+        reward=jax.random.normal(reward_key, (1, batch)),
+        discount=jnp.ones((1, batch)),
+        next_obs=jax.random.normal(next_key, (1, batch, OBS)),
     )
 
 
@@ -59,65 +88,109 @@ def variance_of_d(diversity: Diversity, action_size: int) -> float:
     return float(jax.jit(diversity.estimate)(actions).var())
 
 
-def torch_seconds(python: str, repeats: int) -> list[float]:
-    """Time the PyTorch script in its own interpreter, on one thread."""
-    command = [python, str(TORCH_SCRIPT), "--threads", "1", "--repeats", str(repeats)]
-    sizes = ["--obs-size", str(OBS), "--action-size", str(ACTION), "--batch", str(BATCH)]
-    try:
-        done = subprocess.run(command + sizes, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        detail = getattr(error, "stderr", "") or str(error)
-        raise ValueError(f"--torch-python {python}: {detail.strip().splitlines()[-1]}") from None
-    return timing.parse_json_line(done.stdout)["seconds_per_update"]
+class TorchProcess:
+    """An interpreter that has torch and waits for its turns.
+
+    Raises ValueError, with what it said, where it does not get ready.
+    """
+
+    def __init__(self, variant: str, env: dict[str, str], args: argparse.Namespace):
+        sizes = {"obs-size": OBS, "action-size": ACTION, "batch": args.batch, "updates": args.calls}
+        words = [f"--{name}={value}" for name, value in sizes.items()]
+        words += ["--hidden", *map(str, args.hidden), f"--threads={timing.cores()}"]
+        command = [args.torch_python, str(TORCH_SCRIPT), f"--variant={variant}", *words]
+        pipe = subprocess.PIPE
+        environment = os.environ | env
+        try:
+            self.process = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+            )
+        except OSError as error:
+            raise ValueError(f"--torch-python {args.torch_python}: {error.strerror}") from None
+        self.ready = self._read()
+
+    def _read(self) -> dict[str, Any]:
+        line = self.process.stdout.readline() if self.process.stdout else ""
+        if not line:
+            said = self.process.communicate()[1].strip().splitlines()
+            raise ValueError(said[-1] if said else "it ended without a word")
+        return json.loads(line)
+
+    def measure(self) -> timing.Seconds:
+        """Have it time its updates once."""
+        assert self.process.stdin is not None
+        print(file=self.process.stdin, flush=True)
+        return timing.Seconds(self._read()["seconds_per_update"])
+
+    def close(self) -> None:
+        """End it."""
+        self.process.communicate()
+
+
+def torch_contenders(
+    args: argparse.Namespace,
+) -> tuple[list[timing.Contender], list[Callable[[], None]], dict[str, str]]:
+    """Start PyTorch's contenders. -> those that are ready, what ends them, and facts: the version,
+    and for each that is left out why."""
+    if not args.torch_python:
+        return [], [], dict.fromkeys(TORCH, "no --torch-python")
+    made, ends, facts = [], [], {}
+    for name, (variant, env) in TORCH.items():
+        try:
+            process = TorchProcess(variant, env, args)
+        except ValueError as error:
+            facts[name] = str(error)
+            continue
+        facts["torch"] = process.ready["torch"]
+        made.append(timing.Contender(name, process.measure))
+        ends.append(process.close)
+    return made, ends, facts
 
 
 def main(words: list[str]) -> None:
-    """Run the suite. Pin the process to one core to compare with PyTorch: --one-core."""
+    """Run the suite."""
     parser = argparse.ArgumentParser(prog="make bench BENCH=update", description=__doc__)
     parser.add_argument("--torch-python", help="an interpreter that has torch")
-    parser.add_argument("--one-core", action="store_true", help="pin to one core (Linux)")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "local")
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--hidden", type=int, nargs="+", default=[256, 256])
+    parser.add_argument("--calls", type=int, default=10, help="updates per timed call")
+    timing.add_arguments(parser)
     args = parser.parse_args(words)
-    if args.one_core or args.torch_python:
-        pin_to_one_core()
-    timings = timing.side_by_side(
-        [contender("paired, 17 samples (paper)", paired()), contender("all_pairs, 6", all_pairs())],
-        args.repeats,
-    )
-    if args.torch_python:
-        timings += _torch_rounds(args.torch_python, args.repeats)
+    timing.pin(args)
+    theirs, ends, facts = torch_contenders(args)
+    chosen = CONTENDERS + (ON_GPU if jax.default_backend() == "gpu" else [])
+    ours = [contender(estimator, precision, args) for estimator, precision in chosen]
+    try:
+        timings = timing.side_by_side(ours + theirs, args.repeats)
+    finally:
+        for end in ends:
+            end()
     ratios = {a: variance_of_d(all_pairs(), a) / variance_of_d(paired(), a) for a in (2, 8, 17)}
+    content = {"variance_ratio": ratios, "facts": facts, "batch": args.batch}
+    text = describe(timings, ratios, facts, args, len(ours))
+    timing.report_suite(args.out, "update", timings, text, content)
+
+
+def describe(
+    timings: list[timing.Timing],
+    ratios: dict[int, float],
+    facts: dict[str, str],
+    args: argparse.Namespace,
+    num_ours: int,
+) -> str:
+    """Write the suite's text: sizes, the table, the variances, and who is missing. The first
+    num_ours timings are ours."""
+    sizes = "x".join(map(str, args.hidden))
     variances = ", ".join(f"{ratio:.2f} at A = {a}" for a, ratio in ratios.items())
-    compiles = ", ".join(f"{t.first_call:.1f} s" for t in timings[:2])
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    text = (
-        f"One update, float32, obs {OBS}, action {ACTION}, batch {BATCH}, {cores} core(s).\n\n"
-        f"{timing.table(timings)}\n\n"
-        f"Variance of D, all_pairs over paired: {variances}.\nFirst calls: {compiles}."
-    )
-    content = {t.name: t.seconds for t in timings} | {"variance_ratio": ratios, "cores": cores}
-    print(text)
-    print(f"written to {timing.save(args.out, 'update', content, text)}")
-
-
-def _torch_rounds(python: str, repeats: int) -> list[timing.Timing]:
-    """Alternate PyTorch with one more round of ours, so that both see the same machine."""
-    ours = contender("paired, again beside PyTorch", paired())
-    timing.side_by_side([ours], 1)
-    mine, torch = [], []
-    for _ in range(repeats):
-        torch += torch_seconds(python, 1)
-        mine += timing.side_by_side([ours], 1)[0].seconds
-    return [
-        timing.Timing(ours.name, 0.0, mine),
-        timing.Timing("PyTorch eager, paired, 1 thread", 0.0, torch),
+    compiles = ", ".join(f"{t.first_call:.1f} s" for t in timings[:num_ours])
+    lines = [
+        f"One update, obs {OBS}, action {ACTION}, batch {args.batch}, networks {sizes}, "
+        f"{timing.cores()} core(s); PyTorch {facts.get('torch', 'absent')}, float32.",
+        "",
+        timing.table(timings),
+        "",
+        f"Variance of D, all_pairs over paired: {variances}.",
+        f"First calls of ours: {compiles}.",
+        *(f"Left out: {name} ({why})." for name, why in facts.items() if name in TORCH),
     ]
-
-
-def pin_to_one_core() -> None:
-    """Leave this process, its threads to come and its children one core."""
-    if not hasattr(os, "sched_setaffinity"):
-        sys.exit("error: pinning to one core needs Linux; leave --one-core out")
-    core = min(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {core})
+    return "\n".join(lines)

@@ -23,7 +23,8 @@ from drac_jax.algorithms import (
 )
 from drac_jax.checkpoint import Checkpoints
 from drac_jax.diversity import Diversity, all_pairs, paired
-from drac_jax.train import TrainConfig, make_train
+from drac_jax.schedule import TrainConfig
+from drac_jax.train import make_train
 from drac_jax.types import Actor, Algorithm, Transition
 from envs import batch
 from tests.toys import countdown, two_armed_bandit

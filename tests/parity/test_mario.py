@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from drac_jax import metrics
 from envs.mario import measures, patterns, rewards, tiles
 from envs.mario.decoder import decode, load_weights, module_of
 from envs.mario.import_decoder import main as import_decoder
@@ -201,5 +202,5 @@ def test_hypervolume(golden, number):
     points = golden["hv_points"][number][: golden["hv_count"][number]]
     corner = golden["hv_ref"][number]
     for name, strict in {"hv_curve": False, "hv_table": True}.items():
-        ours = measures.hypervolume(points, corner, two_at_least=strict)
+        ours = metrics.hypervolume(points, corner, two_at_least=strict)
         assert ours == pytest.approx(golden[name][number], rel=0, abs=1e-9)

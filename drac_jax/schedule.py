@@ -1,0 +1,140 @@
+"""How a budget is spent: the static shape of a run, its epochs, and what cannot be run."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The static shape of a run. Budgets count env steps, summed over the environments.
+
+    steps_per_iteration: steps of every environment before updates_per_iteration updates (more than
+    one for algorithms that take several updates in one call); learning_starts: env steps before
+    the first update (at least one row and one batch); replay_capacity: transitions, rounded down
+    to whole rows of all environments; store_next_obs: False takes little more than half the memory
+    (see `replay.add`); n_step: steps of the TD target; strata: groups of environments, each with
+    its own share of every minibatch, so that as many devices need not exchange transitions;
+    held_envs: environments that keep their latent for hold_steps steps while collecting data, and
+    so explore in longer strokes; 0 as in the paper. Evaluations always draw afresh.
+    """
+
+    env_steps: int = 20_000
+    num_envs: int = 1
+    steps_per_iteration: int = 1
+    updates_per_iteration: int = 1
+    batch_size: int = 256
+    replay_capacity: int = 1_000_000
+    store_next_obs: bool = True
+    n_step: int = 1
+    strata: int = 1
+    learning_starts: int = 256
+    held_envs: int = 0
+    hold_steps: int = 50
+    epochs: int = 20
+
+
+class Schedule(NamedTuple):
+    """How a budget is spent: steps of every environment before learning, then `epochs` equal
+    epochs.
+
+    An epoch is cut into `segments`, each of which ends in the algorithm's slow update; where its
+    period is longer than an epoch, there is one in `slow_epochs` epochs.
+    """
+
+    prefill: int
+    iterations_per_epoch: int
+    epochs: int
+    segments: int = 1
+    slow_epochs: int = 1
+
+    def env_steps(self, config: TrainConfig, epoch: int) -> int:
+        """Count env steps after `epoch` epochs."""
+        iterations = epoch * self.iterations_per_epoch
+        return (self.prefill + iterations * config.steps_per_iteration) * config.num_envs
+
+    def updates(self, config: TrainConfig, epoch: int) -> int:
+        """Count updates after `epoch` epochs."""
+        return epoch * self.iterations_per_epoch * config.updates_per_iteration
+
+
+def make_schedule(config: TrainConfig, slow_period: int = 0) -> Schedule:
+    """Spend exactly the budget: the remainder of the division into epochs, and of them into
+    segments, lengthens the prefill.
+
+    slow_period: updates between slow updates, 0 where there are none; epochs come first, so it is
+    rounded to what divides an epoch, or to a whole number of epochs.
+    """
+    steps = config.env_steps // config.num_envs
+    prefill = -(-_first_batch(config) // config.num_envs)
+    per_epoch = (steps - prefill) // (config.epochs * config.steps_per_iteration)
+    updates = per_epoch * config.updates_per_iteration
+    segments = round(updates / slow_period) if slow_period else 1
+    segments = max(1, min(segments, per_epoch))
+    slow_epochs = max(1, round(slow_period / updates)) if updates else 1
+    per_epoch = per_epoch // segments * segments
+    used = per_epoch * config.epochs * config.steps_per_iteration
+    return Schedule(steps - used, per_epoch, config.epochs, segments, slow_epochs)
+
+
+def replay_rows(config: TrainConfig) -> int:
+    """Count the ring's rows; more than the budget would never be written."""
+    return min(config.replay_capacity, config.env_steps) // config.num_envs
+
+
+def check(config: TrainConfig, num_minibatches: int = 1) -> None:
+    """Raise ValueError, naming field, value and fix, where a config cannot be run."""
+    for field, value in vars(config).items():
+        least = 0 if field in ("learning_starts", "held_envs", "store_next_obs") else 1
+        if value < least:
+            raise ValueError(f"{field}={value} must be at least {least}")
+    if config.held_envs > config.num_envs:
+        raise ValueError(
+            f"held_envs={config.held_envs} must be at most num_envs={config.num_envs}; use "
+            f"held_envs={config.num_envs}"
+        )
+    if config.replay_capacity < config.batch_size:
+        raise ValueError(
+            f"batch_size={config.batch_size} is above replay_capacity={config.replay_capacity}; "
+            f"use replay_capacity={config.batch_size} or more"
+        )
+    # Rows without next_obs keep one row back.
+    rows, least = (
+        config.replay_capacity // config.num_envs,
+        config.n_step + (not config.store_next_obs),
+    )
+    if rows < least:
+        raise ValueError(
+            f"replay_capacity={config.replay_capacity} is below {least} row(s) of "
+            f"num_envs={config.num_envs}; use replay_capacity={least * config.num_envs} or more"
+        )
+    if config.n_step > 1 and not config.store_next_obs:
+        raise ValueError(f"n_step={config.n_step} needs store_next_obs=True; or use n_step=1")
+    _check_strata(config)
+    if config.updates_per_iteration % num_minibatches:
+        raise ValueError(
+            f"updates_per_iteration={config.updates_per_iteration} must be a multiple of "
+            f"{num_minibatches}, the updates of one call of this algorithm; use "
+            f"updates_per_iteration={num_minibatches} with steps_per_iteration={num_minibatches}"
+        )
+    if make_schedule(config).iterations_per_epoch < 1:
+        each = config.num_envs * config.steps_per_iteration
+        needed = each * config.epochs + _first_batch(config)
+        raise ValueError(
+            f"env_steps={config.env_steps} is too little for {config.epochs} epochs of "
+            f"num_envs={config.num_envs} after learning starts; use {needed + config.num_envs}"
+        )
+
+
+def _check_strata(config: TrainConfig) -> None:
+    for field in ("num_envs", "batch_size"):
+        value, strata = getattr(config, field), config.strata
+        if value % strata:
+            up = -(-value // strata) * strata
+            raise ValueError(
+                f"{field}={value} must be a multiple of strata={strata}; use {field}={up}"
+            )
+
+
+def _first_batch(config: TrainConfig) -> int:
+    """Count the env steps before the first update."""
+    return max(config.learning_starts, config.batch_size, config.n_step * config.num_envs)

@@ -1,0 +1,76 @@
+"""Sweeps whose members do not fit in memory together train in parts, and lose nothing by it."""
+
+import json
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from drac_jax import job as jobs
+from drac_jax import parts, report, sweep
+from drac_jax.algorithms import DracHParams
+from drac_jax.saved import load_policy
+from experiments import find
+from experiments.__main__ import main
+
+SWEEP = (
+    "sweep multigoal_amortized --grid.beta 0.3 0.6 --seeds 2 --algorithm.hidden 8 8 "
+    "--algorithm.num-samples 2 --train.env-steps 60 --train.epochs 1 --train.batch-size 8 "
+    "--train.learning-starts 0 --eval.episodes 2 --eval.final-episodes 2 --eval.sr5-groups 1"
+)
+
+
+def test_parts_are_the_members_in_order():
+    members = sweep.members(DracHParams(), [3, 4, 5], {"beta": (0.1, 0.2)})
+    halves = [sweep.part(members, number, 2) for number in (1, 2)]
+    assert [label for half in halves for label in half.labels] == members.labels
+    betas = np.concatenate([half.hparams.beta for half in halves])
+    np.testing.assert_array_equal(betas, members.hparams.beta)
+
+
+@pytest.mark.parametrize(
+    ("number", "count", "said"),
+    [(1, 4, "parts=4 must divide the 6 members; use parts=1 or 2 or 3 or 6"), (3, 2, "part=3")],
+)
+def test_parts_that_cannot_be_are_refused(number, count, said):
+    members = sweep.members(DracHParams(), range(6))
+    with pytest.raises(ValueError, match=said):
+        sweep.part(members, number, count)
+
+
+@pytest.mark.parametrize(
+    ("fitting", "count"), [(100, 1), (6, 2), (5, 3), (4, 3), (3.5, 4), (0, 12)]
+)
+def test_there_are_as_few_parts_as_fit_in_memory(monkeypatch, fitting, count):
+    experiment = find("multigoal_amortized")
+    config = replace(experiment.config(), seeds=12)
+    one = jobs.state_bytes(
+        jobs.abstract_state(jobs.prepare(experiment, experiment.config(), "default")[0])
+    )
+    monkeypatch.setattr(report, "free_memory", lambda: fitting * 1.01 * one / jobs.MEMORY_SHARE)
+    assert jobs.fewest_parts(experiment, config) == count
+
+
+@pytest.mark.heavy
+def test_run_in_parts_leaves_what_a_whole_run_leaves(tmp_path, capsys):
+    for name, words in {"whole": [], "parted": ["--parts", "2"]}.items():
+        assert main([*SWEEP.split(), *words, "--runs-dir", str(tmp_path / name)]) == 0
+    (whole,), (parted,) = (
+        list((tmp_path / name / "multigoal_amortized").iterdir()) for name in ("whole", "parted")
+    )
+    ours, theirs = (json.loads((f / "summary.json").read_text()) for f in (parted, whole))
+    assert [seed["beta"] for seed in ours["seeds"]] == [0.3, 0.3, 0.6, 0.6]
+    for mine, other in zip(ours["seeds"], theirs["seeds"], strict=True):
+        assert mine == pytest.approx(other, rel=1e-4)
+    records = report.read_records(parted / "metrics.jsonl")
+    assert [record["member"] for record in records] == [0, 1, 2, 3]
+    pictures = {path.name for path in whole.glob("*.png")}
+    assert {path.name for path in parted.glob("*.png")} == pictures
+    assert (parted / parts.name_of(2) / "summary.json").exists()
+    obs, key = np.zeros(2, np.float32), jax.random.key(0)
+    for member in (0, 3):
+        mine, other = (load_policy(folder, member)(obs, key) for folder in (parted, whole))
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+    assert main(["evaluate", str(parted)]) == 2
+    assert "is a run in parts; name one" in capsys.readouterr().err
