@@ -57,7 +57,7 @@ def draw(methods: Mapping[str, Seeds], title: str, path: Path) -> None:
     scatter.legend(fontsize=8, frameon=False)
     for axis, measure in zip(boxes, (QUALITY, DIVERSITY), strict=True):
         values = [[seed[measure] for seed in seeds] for seeds in settings.values()]
-        drawn = axis.boxplot(values, vert=False, patch_artist=True, widths=0.6)
+        drawn = axis.boxplot(values, orientation="horizontal", patch_artist=True, widths=0.6)
         for box, name in zip(drawn["boxes"], settings, strict=True):
             box.set(facecolor=colours[name.partition(",")[0]], alpha=0.5)
         axis.set_yticks(range(1, len(settings) + 1), settings, fontsize=7)

@@ -92,23 +92,7 @@ def check(config: TrainConfig, num_minibatches: int = 1) -> None:
             f"held_envs={config.held_envs} must be at most num_envs={config.num_envs}; use "
             f"held_envs={config.num_envs}"
         )
-    if config.replay_capacity < config.batch_size:
-        raise ValueError(
-            f"batch_size={config.batch_size} is above replay_capacity={config.replay_capacity}; "
-            f"use replay_capacity={config.batch_size} or more"
-        )
-    # Rows without next_obs keep one row back.
-    rows, least = (
-        config.replay_capacity // config.num_envs,
-        config.n_step + (not config.store_next_obs),
-    )
-    if rows < least:
-        raise ValueError(
-            f"replay_capacity={config.replay_capacity} is below {least} row(s) of "
-            f"num_envs={config.num_envs}; use replay_capacity={least * config.num_envs} or more"
-        )
-    if config.n_step > 1 and not config.store_next_obs:
-        raise ValueError(f"n_step={config.n_step} needs store_next_obs=True; or use n_step=1")
+    _check_replay(config)
     _check_strata(config)
     if config.updates_per_iteration % num_minibatches:
         raise ValueError(
@@ -123,6 +107,23 @@ def check(config: TrainConfig, num_minibatches: int = 1) -> None:
             f"env_steps={config.env_steps} is too little for {config.epochs} epochs of "
             f"num_envs={config.num_envs} after learning starts; use {needed + config.num_envs}"
         )
+
+
+def _check_replay(config: TrainConfig) -> None:
+    if config.replay_capacity < config.batch_size:
+        raise ValueError(
+            f"batch_size={config.batch_size} is above replay_capacity={config.replay_capacity}; "
+            f"use replay_capacity={config.batch_size} or more"
+        )
+    # Rows without next_obs keep one row back.
+    least = config.n_step + (not config.store_next_obs)
+    if config.replay_capacity // config.num_envs < least:
+        raise ValueError(
+            f"replay_capacity={config.replay_capacity} is below {least} row(s) of "
+            f"num_envs={config.num_envs}; use replay_capacity={least * config.num_envs} or more"
+        )
+    if config.n_step > 1 and not config.store_next_obs:
+        raise ValueError(f"n_step={config.n_step} needs store_next_obs=True; or use n_step=1")
 
 
 def _check_strata(config: TrainConfig) -> None:
