@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from drac_jax import schedule, sweep
@@ -61,11 +60,11 @@ class Study(NamedTuple):
     """What a domain measures and draws of a policy's headline episodes besides their returns.
 
     measure: (env options, paths [N, T + 1, O]) -> eval/<name>: value. draw: (env options, act,
-    paths of one member, folder), act: (obs [N, O], key) -> action [N, A].
+    paths of one member, folder, a Path), act: (obs [N, O], key) -> action [N, A].
     """
 
     measure: Callable[[Any, Any], dict[str, float]]
-    draw: Callable[[Any, Callable, Any, Path], None]
+    draw: Callable[[Any, Callable, Any, Any], None]
 
 
 @dataclass(frozen=True)

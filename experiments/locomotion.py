@@ -22,6 +22,19 @@ class LocomotionOptions:
     impl: Literal["jax", "warp"] = "jax"
 
 
+# For one large accelerator: thousands of environments, and few updates of large batches.
+GPU_TRAIN = TrainConfig(
+    env_steps=40_960_000,
+    num_envs=4096,
+    updates_per_iteration=2,
+    batch_size=32_768,
+    replay_capacity=4_194_304,
+    n_step=3,
+    strata=8,
+    epochs=50,
+)
+
+
 def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
     def make_env(options: LocomotionOptions, obstacles: bool) -> Environment:
         return envs.make(task, **vars(options))
@@ -41,20 +54,8 @@ def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
         env=LocomotionOptions(fidelity="fast"),
         train=TrainConfig(env_steps=8_000_000, num_envs=256, updates_per_iteration=32, epochs=50),
     )
-    # For one large accelerator: thousands of environments, and few updates of large batches.
     gpu = replace(
-        fast,
-        algorithm=DracOptions(hidden=(512, 512, 512), precision="tf32"),
-        train=TrainConfig(
-            env_steps=40_960_000,
-            num_envs=4096,
-            updates_per_iteration=2,
-            batch_size=32_768,
-            replay_capacity=4_194_304,
-            n_step=3,
-            strata=8,
-            epochs=50,
-        ),
+        fast, algorithm=DracOptions(hidden=(512, 512, 512), precision="tf32"), train=GPU_TRAIN
     )
     amortized = Experiment(
         name=f"{task}_amortized",
@@ -63,7 +64,12 @@ def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
         make_env=make_env,
         presets={"paper": paper, "default": default, "fast": fast, "gpu": gpu},
     )
-    settings = {
+    return every_method(amortized, _settings(name, actions))
+
+
+def _settings(name: str, actions: int) -> dict[str, Setting]:
+    """State the paper's values of the other methods."""
+    return {
         "diffusion": diffusion(beta=0.2),
         "sac": Setting(SacHParams(target_entropy=-actions)),
         "dacer": Setting(
@@ -76,7 +82,6 @@ def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
         "sql": Setting(SqlHParams(alpha=0.2 if name == "Ant" else 1.0)),
         "s2ac": Setting(S2acHParams(alpha=0.2 if name == "Ant" else 1.0)),
     }
-    return every_method(amortized, settings)
 
 
 ACTIONS = {"Ant": 8, "HalfCheetah": 6, "Hopper": 3, "Humanoid": 17, "Swimmer": 2, "Walker2d": 6}
