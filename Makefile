@@ -50,7 +50,7 @@ compare: $(STAMP) ## train methods side by side: EXP=multigoal ALGOS="amortized 
 bench: $(STAMP) ## measure throughput: BENCH=update ARGS="..."
 	$(PY) -m experiments.throughput $(BENCH) $(ARGS)
 
-decoder: $(STAMP) ## train a level decoder: CORPUS=<folder of text levels> ARGS="--seed 0 --steps 2000"
+decoder: $(STAMP) ## train a level decoder: CORPUS=<folder of text levels> ARGS="--seed 0 --steps 3000"
 	$(PY) -m envs.mario.train_decoder $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)
 
 test: $(STAMP) ## every test that is not marked slow (ARGS="-k name" for some, WORKERS=8 for more cores)

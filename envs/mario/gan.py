@@ -6,10 +6,10 @@ the decoder makes of the latents; draw other latents; raise the critic's score o
   the probabilities (straight through).
 - Critic and decoder both help to read the latents off the segment, so that different latents give
   different segments (InfoGAN, arXiv 1606.03657).
-- A price for each tile in each row rises while the decoder uses it more often than the corpus, and
-  falls, below zero too, while it uses it less: a Lagrange multiplier of their frequencies. The
-  score of single segments sees badly that coins or enemies have become rare.
-- The decoder kept is a running mean of the trained one, its batch norm then measured anew.
+- A tile that the decoder uses more often in a row than the corpus costs, a rarer one pays.
+- Small logits are asked for: what is likeliest does not change, and no tile gets out of reach.
+- The decoder kept is a running mean of the trained one, its batch norm then measured anew,
+  and its last biases set so that each tile is as frequent as in the corpus.
 
 Sources: hinge loss, arXiv 1805.08318; spectral normalisation, arXiv 1802.05957; the spread of the
 batch as an input of the critic, arXiv 1710.10196.
@@ -32,18 +32,18 @@ CALIBRATION = 2048  # latents that the kept decoder's batch norm is measured on
 SLOPE = 0.1  # of the critic's leaky ReLU
 RARE = 1e-3  # added to frequencies that are divided by
 FREQUENCY_DECAY = 0.98
-MAX_PRICE = 8.0
+CALIBRATION_STEPS = 100
 
 
 class Settings(NamedTuple):
     """What a training may vary."""
 
-    steps: int = 2000
+    steps: int = 3000
     batch: int = 32
     widths: tuple[int, int, int] = (64, 32, 24)
-    lr: float = 8e-4  # falls to a twentieth over the second half
+    lr: float = 5e-4  # falls to a twentieth over the second half
     mean_decay: float = 0.995
-    price_lr: float = 0.02
+    logit_weight: float = 0.03
     latent_weight: float = 1.0
 
 
@@ -69,8 +69,7 @@ class Critic(nn.Module):
 
 
 class Players(NamedTuple):
-    """Decoder and critic in training. frequency: of the decoder's tiles, running, and price: of a
-    tile in a row, both [16, 21]."""
+    """Decoder and critic in training. frequency: [16, 21], of the decoder's tiles, running."""
 
     decoder: Any
     critic: Any
@@ -78,7 +77,6 @@ class Players(NamedTuple):
     decoder_opt: Any
     critic_opt: Any
     frequency: jax.Array
-    price: jax.Array
 
 
 class Gan(NamedTuple):
@@ -112,7 +110,7 @@ def make_gan(corpus: np.ndarray, settings: Settings) -> Gan:
         params = decoder.init(decoder_key, jnp.zeros((1, LATENT_SIZE)))["params"]
         judge = critic.init(critic_key, jnp.zeros((1, SEGMENT, SEGMENT, NUM_TILES)))
         opts = task.optimizer.init(params), task.optimizer.init(judge["params"])
-        return Players(params, judge, params, *opts, target, jnp.zeros_like(target))
+        return Players(params, judge, params, *opts, target)
 
     def step(players: Players, key: jax.Array) -> tuple[Players, dict[str, jax.Array]]:
         window_key, critic_key, decoder_key = jax.random.split(key, 3)
@@ -121,8 +119,11 @@ def make_gan(corpus: np.ndarray, settings: Settings) -> Gan:
         return players, critic_metrics | decoder_metrics
 
     def finish(players: Players, key: jax.Array) -> dict[str, Any]:
-        _, moments = forward(players.mean, draw_latents(key, CALIBRATION))
-        return {"params": players.mean, "batch_stats": moments}
+        logits, moments = forward(players.mean, draw_latents(key, CALIBRATION))
+        last = players.mean["deconv4"]
+        bias = last["bias"] + balance(logits, target.mean(axis=0))
+        params = {**players.mean, "deconv4": {**last, "bias": bias}}
+        return {"params": params, "batch_stats": moments}
 
     return Gan(init, step, finish)
 
@@ -146,13 +147,12 @@ def improve_critic(
 def improve_decoder(
     task: Task, players: Players, key: jax.Array
 ) -> tuple[Players, dict[str, jax.Array]]:
-    """Update the decoder on random latents, and the prices of tiles. -> players, metrics."""
+    """Update the decoder on random latents, and count its tiles. -> players, metrics."""
     settings = task.settings
     latents = draw_latents(key, settings.batch)
-    excess = (players.frequency - task.target) / (task.target + RARE)
-    price = jnp.clip(players.price + settings.price_lr * excess, -MAX_PRICE, MAX_PRICE)
+    price = (players.frequency - task.target) / (task.target + RARE)
     (_, (frequency, metrics)), grads = jax.value_and_grad(decoder_loss, has_aux=True)(
-        players.decoder, players.critic, task.critic, latents, price + excess, settings
+        players.decoder, players.critic, task.critic, latents, price, settings
     )
     params, opt = _apply(task.optimizer, grads, players.decoder_opt, players.decoder)
     improved = players._replace(
@@ -160,7 +160,6 @@ def improve_decoder(
         decoder_opt=opt,
         mean=optax.incremental_update(params, players.mean, 1.0 - settings.mean_decay),
         frequency=optax.incremental_update(frequency, players.frequency, 1.0 - FREQUENCY_DECAY),
-        price=price,
     )
     return improved, metrics
 
@@ -196,26 +195,45 @@ def decoder_loss(
     price: jax.Array,
     settings: Settings,
 ) -> tuple[jax.Array, tuple[jax.Array, dict[str, jax.Array]]]:
-    """Compute minus the critic's score, the error of the latents, and the price of the tiles.
+    """Compute minus the critic's score, the error of the latents, and the price of its tiles.
 
     params: of the decoder; latents: [B, 20]; price: [16, 21], of a tile in a row. -> loss,
     (frequencies [16, 21], metrics).
     """
-    fake, _ = generate(params, latents)
+    fake, logits = generate(params, latents)
     score, guess = critic.apply(judge, fake)
     frequency = fake.mean(axis=(0, 2))
     error = jnp.square(guess - latents).mean()
     loss = -score.mean() + settings.latent_weight * error + (price * frequency).sum()
+    loss += settings.logit_weight * jnp.square(logits).mean()
     metrics = {"decoder/score": score.mean(), "decoder/price": jnp.abs(price).mean()}
     return loss, (frequency, metrics)
 
 
-def generate(params: Any, latents: jax.Array) -> tuple[jax.Array, Any]:
-    """Make one-hot segments [B, 16, 16, 21] with the gradient of the probabilities."""
-    logits, moments = forward(params, latents)
+def generate(params: Any, latents: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Make one-hot segments [B, 16, 16, 21] with the gradient of the probabilities, and logits."""
+    logits, _ = forward(params, latents)
     soft = nn.softmax(logits)
     hard = jax.nn.one_hot(jnp.argmax(logits, axis=-1), NUM_TILES)
-    return hard + soft - jax.lax.stop_gradient(soft), moments
+    return hard + soft - jax.lax.stop_gradient(soft), logits
+
+
+def balance(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """Find what to add to the logits so that each tile is the likeliest one as often as wished.
+
+    logits: [..., 21]; target: [21] frequencies. -> [21], within -5 and 5.
+    """
+    logits = logits.reshape(-1, NUM_TILES)
+    rare = 3.0 / len(logits)
+
+    def step(i: jax.Array, shift: jax.Array) -> jax.Array:
+        tiles = jnp.argmax(logits + shift, axis=-1)
+        found = jnp.zeros(NUM_TILES).at[tiles].add(1.0) / len(logits)
+        wanted = jnp.log((target + rare) / (found + rare))
+        rate = 0.3 * (1.0 - i / CALIBRATION_STEPS)
+        return jnp.clip(shift + rate * jnp.clip(wanted, -1.0, 1.0), -5.0, 5.0)
+
+    return jax.lax.fori_loop(0, CALIBRATION_STEPS, step, jnp.zeros(NUM_TILES))
 
 
 def draw_latents(key: jax.Array, count: int) -> jax.Array:

@@ -29,7 +29,7 @@ from envs.mario.tiles import is_playable, to_characters
 
 BAD_INPUT = 2  # exit code
 LEVELS = 400  # that are drawn by rules, if no corpus is given
-KEPT_UNPLAYABLE = 0.5  # share of the windows drawn by rules with too wide a gap that are kept
+KEPT_UNPLAYABLE = 0.4  # share of the windows drawn by rules with too wide a gap that are kept
 CHUNK = 25  # steps between two looks at the losses
 SHOW_EVERY = 10  # of them between two scores
 SCORED = 1000  # random segments
@@ -109,7 +109,7 @@ def train(
     init_key, train_key, finish_key = jax.random.split(jax.random.key(seed), 3)
     gan = make_gan(windows, settings)
     players = jax.jit(gan.init)(init_key)
-    many = make_chunk(gan)
+    many, finish = make_chunk(gan), jax.jit(gan.finish)
     chunks = math.ceil(settings.steps / CHUNK)
     columns = (
         TextColumn("training"),
@@ -128,8 +128,8 @@ def train(
             text = ", ".join(f"{name} {value:.3f}" for name, value in told.items())
             progress.update(bar, advance=CHUNK, description=text)
             if chunk % SHOW_EVERY == 0:
-                show(chunk * CHUNK, gan.finish(players, finish_key))
-    return gan.finish(players, finish_key)
+                show(chunk * CHUNK, finish(players, finish_key))
+    return finish(players, finish_key)
 
 
 def make_chunk(gan: Gan) -> Callable[[Players, jax.Array], tuple[Players, dict]]:
