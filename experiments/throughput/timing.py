@@ -91,9 +91,7 @@ def bars(
 
     medians = np.array([t.median for t in timings]) * scale
     low, high = (np.array([f(t.seconds) for t in timings]) * scale for f in (min, max))
-    figure, axis = plots.plt.subplots(
-        figsize=(7.2, 0.7 + 0.42 * len(timings)), layout="constrained"
-    )
+    figure, ((axis,),) = plots.panels(1, 1, (7.2, 0.7 + 0.42 * len(timings)))
     whiskers = np.stack([medians - low, high - medians])
     axis.barh([t.name for t in timings], medians, xerr=whiskers, color=plots.COLOURS[0], ecolor="k")
     for row, median in enumerate(medians):
