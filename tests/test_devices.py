@@ -109,19 +109,19 @@ def assert_same_curve(one: dict[str, list], other: dict[str, list], member: int 
         np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_learning_curve_is_the_same_on_any_number_of_devices(on_devices):
     for other in on_devices.others:
         assert_same_curve(on_devices.one["curve"], other["curve"])
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_member_on_a_device_of_its_own_is_as_if_alone(on_devices):
     assert on_devices.two_seeds["mesh"] == [2, 2]
     assert_same_curve(on_devices.one["curve"], on_devices.two_seeds["curve"])
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_replay_and_environments_are_shared_out(on_devices):
     one, parts = on_devices.one["shards"], [run["shards"] for run in on_devices.others]
     rows, envs = one["replay"][1:3]
@@ -130,7 +130,7 @@ def test_replay_and_environments_are_shared_out(on_devices):
     assert on_devices.two_seeds["shards"]["replay"][:3] == [1, rows, envs // 2]
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_update_takes_two_sums_over_devices_and_no_other_exchange(on_devices):
     assert on_devices.one["exchanges"] == {}
     for run in (*on_devices.others, on_devices.two_seeds):

@@ -119,13 +119,13 @@ def together(tmp_path_factory) -> Together:
     return Together(folder, stopped, killed, ended, saved)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_stop_request_to_one_process_stops_and_saves_both(together):
     assert [outcome.code for outcome in together.stopped] == [130, 130]
     assert f"--resume {together.folder}" in together.stopped[0].said
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_process_whose_peer_is_killed_ends_and_says_so(together):
     assert together.killed[1].code == -signal.SIGKILL
     assert together.killed[0].code == 2, together.killed[0].said
@@ -133,7 +133,7 @@ def test_process_whose_peer_is_killed_ends_and_says_so(together):
     assert together.saved_when_killed != []
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_run_of_two_processes_is_recorded_once(together):
     assert [outcome.code for outcome in together.ended] == [0, 0], together.ended[0].said
     seen = [(record["epoch"], record["seed"]) for record in records_of(together.folder)]
@@ -143,7 +143,7 @@ def test_run_of_two_processes_is_recorded_once(together):
     assert together.ended[1].said.strip() == ""
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_run_of_two_processes_is_evaluated_by_one(together, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(together.folder, folder)
