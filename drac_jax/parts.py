@@ -25,6 +25,7 @@ def prepare(
     """Do as `job.prepare`, with one job a part. -> one job where all members fit in memory."""
     count = config.parts
     if not (count or config.part):
+        exp.check(experiment, config, experiment.make_env(config.env, False))
         count = jobs.fewest_parts(experiment, config, num_devices)
     if count <= 1 or config.part:
         job, warnings = jobs.prepare(experiment, config, preset, num_devices)

@@ -26,7 +26,8 @@ def test_contender_that_is_not_installed_is_left_out_and_named(python, why):
     made, _, facts = update.torch_contenders(arguments(python))
     assert made == []
     assert facts.keys() == update.TORCH.keys()
-    text = update.describe([timing.Timing("ours", 1.0, [1.0])], {2: 1.0}, facts, arguments(python))
+    ours = [timing.Timing("ours", 1.0, [1.0])]
+    text = update.describe(ours, {2: 1.0}, facts, arguments(python), len(ours))
     for name, said in facts.items():
         assert why in said
         assert f"Left out: {name}" in text

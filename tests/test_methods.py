@@ -21,7 +21,7 @@ def test_every_task_is_offered_with_every_method():
 def test_methods_of_a_task_share_its_loop(name):
     experiment = find(name)
     amortized = find(f"{name.rpartition('_')[0]}_amortized")
-    assert experiment.presets.keys() == amortized.presets.keys() == {"paper", "default", "fast"}
+    assert experiment.presets.keys() == amortized.presets.keys() >= {"paper", "default", "fast"}
     method = METHODS[experiment.method]
     for preset, config in experiment.presets.items():
         same = amortized.presets[preset]
