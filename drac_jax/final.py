@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from drac_jax import devices, metrics, plots, report
+from drac_jax import devices, metrics, plots, processes, report
 from drac_jax.evaluate import Episodes, make_evaluate
 from drac_jax.job import Job
 from drac_jax.types import Environment
@@ -87,20 +87,18 @@ def draw(job: Job, folder: Path, episodes: Episodes, results: Sequence[Result]) 
         plots.sweep(results, name, job.env.spec.num_goals, folder / f"sweep_{name}.png")
 
 
-def first_member(job: Job, agent: Any) -> Any:
-    """Copy the first member's agent to the host; all processes must call it."""
+def draw_study(job: Job, folder: Path, episodes: Episodes, agent: Any) -> None:
+    """Draw what the domain itself has to show, of the first member. agent: leaves [members, ...];
+    all processes must call it, the first one draws."""
+    if (study := job.experiment.study) is None:
+        return
     take = jax.jit(
         lambda tree: jax.tree.map(lambda x: x[0], tree),
         out_shardings=devices.everywhere(job.mesh),
     )
-    return jax.device_get(take(agent))
-
-
-def draw_study(job: Job, folder: Path, episodes: Episodes, agent: Any) -> None:
-    """Draw what the domain itself has to show, of one member: its agent, and the first of the
-    episodes."""
-    if (study := job.experiment.study) is not None:
-        act = jax.jit(partial(job.algorithm.act, agent))
+    first = jax.device_get(take(agent))
+    if processes.is_first():
+        act = jax.jit(partial(job.algorithm.act, first))
         study.draw(job.config.env, act, episodes.paths[0], folder)
 
 

@@ -124,8 +124,10 @@ def check_state_memory(state: TrainState, mesh: Mesh) -> None:
 
 def fewest_parts(experiment: Experiment, config: RunConfig, num_devices: int | None = None) -> int:
     """Count the equal parts of the members that must train one after the other to fit in memory:
-    replays and agents, which are most of a state. One part a member where even one does not."""
+    replays and agents, which are most of a state. One part a member where even one does not.
+    Raises ValueError for values that cannot be run."""
     env = experiment.make_env(config.env, False)
+    exp.check(experiment, config, env)
     algorithm = exp.method_of(experiment).make(env.spec, config.algorithm)
     agent = jax.eval_shape(
         lambda key: algorithm.init(key, config.hparams, env.spec.obs_size), jax.random.key(0)

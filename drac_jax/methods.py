@@ -24,7 +24,7 @@ from drac_jax.algorithms.dacer import clip
 from drac_jax.diversity import Diversity, all_pairs, check_beta, paired
 from drac_jax.networks import Precision, Style
 from drac_jax.pairs import ARITHMETIC, GEOMETRIC
-from drac_jax.types import Algorithm, EnvSpec
+from drac_jax.types import Actor, Algorithm, EnvSpec
 
 MEANS = {"geometric": GEOMETRIC, "arithmetic": ARITHMETIC}
 SQUASHES = {"clip": clip, "tanh": jnp.tanh}
@@ -139,25 +139,19 @@ def make_amortized(spec: EnvSpec, options: DracOptions) -> Algorithm:
     """Make DrAC with the amortized actor."""
     law = LAWS[options.latent_law]
     actor = amortized(spec.action_size, options.latent_size, options.hidden, law, options.style)
-    return make_drac(
-        actor,
-        make_diversity(options),
-        options.hidden,
-        options.style,
-        options.diversity_fraction,
-    )
+    return _drac_of(actor, options)
 
 
 def make_diffusion(spec: EnvSpec, options: DiffusionOptions) -> Algorithm:
     """Make DrAC with the diffusion actor."""
     actor = diffusion(spec.action_size, options.steps, options.hidden, options.remat, options.style)
-    return make_drac(
-        actor,
-        make_diversity(options),
-        options.hidden,
-        options.style,
-        options.diversity_fraction,
-    )
+    return _drac_of(actor, options)
+
+
+def _drac_of(actor: Actor, options: DracOptions | DiffusionOptions) -> Algorithm:
+    diversity = make_diversity(options)
+    fraction = options.diversity_fraction
+    return make_drac(actor, diversity, options.hidden, options.style, fraction)
 
 
 def make_gaussian(spec: EnvSpec, options: SacOptions) -> Algorithm:

@@ -24,8 +24,8 @@ def prepare(
 ) -> tuple[list[Job], list[str]]:
     """Do as `job.prepare`, with one job a part. -> one job where all members fit in memory."""
     count = config.parts
-    if not (count or config.part):
-        exp.check(experiment, config, experiment.make_env(config.env, False))
+    # One member needs no looking after: to make an environment can take seconds.
+    if not (count or config.part) and len(exp.members_of(config).seeds) > 1:
         count = jobs.fewest_parts(experiment, config, num_devices)
     if count <= 1 or config.part:
         job, warnings = jobs.prepare(experiment, config, preset, num_devices)

@@ -196,12 +196,11 @@ class Run:
             "timings": self._timings(programs.compile_seconds),
             **report.environment_facts(),
         }
-        first = final.first_member(self.job, state.agent)
         if self.writes:
             final.save_episodes(self.job, self.folder, episodes)
             report.write_json(self.folder / report.SUMMARY, summary)
             final.draw(self.job, self.folder, episodes, results)
-            final.draw_study(self.job, self.folder, episodes, first)
+        final.draw_study(self.job, self.folder, episodes, state.agent)
         return summary
 
     def _timings(self, compile_seconds: float) -> dict[str, float]:
