@@ -1,6 +1,7 @@
 """One environment step against Gymnasium on C MuJoCo: recorded v4 episodes, and v5 played live.
 
-Each model is compiled once: both versions and the 60-step rollouts use the same physics steps.
+Each model is compiled once, for EPISODES states: both versions and the 60-step rollouts use the
+same physics steps.
 """
 
 from functools import lru_cache, partial
@@ -58,10 +59,18 @@ def flat(values: np.ndarray) -> np.ndarray:
 
 @lru_cache
 def compiled(name: str, file: str) -> tuple[Physics, Any]:
-    """Compile the physics of a model, for one batch of EPISODES x STEPS states."""
+    """Make the physics of a model, and its step of N x EPISODES states, EPISODES at a time."""
     robot = ROBOTS[name](file.endswith("v5.xml"))
     physics = make_physics(gymnasium_spec(file), robot.frame_skip, contact_forces=True)
-    return physics, jax.jit(jax.vmap(partial(physics.step, physics.on_device)))
+    step = jax.jit(jax.vmap(partial(physics.step, physics.on_device)))
+
+    def step_all(*state: jax.Array) -> Any:
+        parts = [
+            step(*(x[i : i + EPISODES] for x in state)) for i in range(0, len(state[0]), EPISODES)
+        ]
+        return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+
+    return physics, step_all
 
 
 def step_all(robot: Robot, name: str, sim: Sim, action: jax.Array) -> Any:
@@ -103,7 +112,7 @@ def recorded(name: str) -> Trace:
     fields = ("qpos", "qvel", "qacc_warmstart", "obs", "action", "reward", "terminated")
     columns = [data[f"{name}_{field}"] for field in fields]
     physics, _ = compiled(name, ROBOTS[name](False).file)
-    place = jax.vmap(lambda q, v: ROBOTS[name](False).x(physics, physics.place(q, v)))
+    place = jax.jit(jax.vmap(lambda q, v: ROBOTS[name](False).x(physics, physics.place(q, v))))
     first = place(*(jnp.asarray(column[:, 0], jnp.float32) for column in columns[:2]))
     return Trace(*columns, np.column_stack([first, data[f"{name}_info_x_position"]]))
 
@@ -156,16 +165,13 @@ def test_step_is_that_of_the_installed_gymnasiums_v5(name):
 def rollout_error(name: str) -> np.ndarray:
     """Measure how far 60 steps open loop end from the recorded ones. -> [EPISODES, STEPS]."""
     robot, trace = ROBOTS[name](False), recorded(name)
-
-    def spread(values: np.ndarray) -> jax.Array:
-        return jnp.repeat(jnp.asarray(values, jnp.float32), STEPS, axis=0)
-
-    sim = Sim(*(spread(getattr(trace, field)[:, 0]) for field in Sim._fields))
+    start = (getattr(trace, field)[:, 0] for field in Sim._fields)
+    sim = Sim(*(jnp.asarray(x, jnp.float32) for x in start))
     errors = []
     for t in range(STEPS):
-        sim = step_all(robot, name, sim, spread(trace.action[:, t])).sim
+        sim = step_all(robot, name, sim, jnp.asarray(trace.action[:, t], jnp.float32)).sim
         theirs = trace.qpos[:, t + 1]
-        difference = np.abs(np.asarray(sim.qpos)[::STEPS] - theirs).max(axis=1)
+        difference = np.abs(np.asarray(sim.qpos) - theirs).max(axis=1)
         errors.append(difference / (1.0 + np.abs(theirs).max(axis=1)))
     return np.array(errors).T
 
