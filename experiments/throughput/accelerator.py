@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -22,16 +22,62 @@ from drac_jax import report
 from experiments.throughput import diversity, environments, replay, timing, update
 from experiments.throughput.train import epoch, short_job, updates
 
-LARGE = ["--batch", "32768", "--hidden", "512", "512", "512", "--calls", "5"]
-TOY_LARGE = ["--batch", "64", "--hidden", "16", "16", "--calls", "1"]
-TOY_DIVERSITY = ["--batch", "64", "--calls", "1"]
-RUNS = {
-    "PointMaze, one seed, default": ("pointmaze_simple_amortized", "default", 200),
-    "Ant, gpu": ("ant_amortized", "gpu", 10),
-    "Humanoid, gpu": ("humanoid_amortized", "gpu", 10),
-}
-TOY_RUNS = {"MultiGoal, fast": ("multigoal_amortized", "fast", 4)}
 Row = tuple[str, str]
+
+
+class Plan(NamedTuple):
+    """What is measured, and at what sizes.
+
+    suites: title -> the suite's main and its words; with_torch: the titles of those that PyTorch
+    takes part in; seeds: that train at once; methods: whether diffusion is compared; runs: title ->
+    (experiment, preset, iterations); goal: (experiment, preset, return, words of its run).
+    """
+
+    suites: dict[str, tuple[Callable[[list[str]], None], list[str]]]
+    with_torch: tuple[str, ...]
+    seeds: int
+    methods: bool
+    runs: dict[str, tuple[str, str, int]]
+    goal: tuple[str, str, float, list[str]]
+
+
+WHOLE = Plan(
+    suites={
+        "paper": (update.main, []),
+        "large": (
+            update.main,
+            ["--batch", "32768", "--hidden", "512", "512", "512", "--calls", "5"],
+        ),
+        "diversity": (diversity.main, []),
+        "replay": (replay.main, []),
+    },
+    with_torch=("paper", "large"),
+    seeds=64,
+    methods=True,
+    runs={
+        "PointMaze, one seed, default": ("pointmaze_simple_amortized", "default", 200),
+        "Ant, gpu": ("ant_amortized", "gpu", 10),
+        "Humanoid, gpu": ("humanoid_amortized", "gpu", 10),
+    },
+    goal=("ant_amortized", "gpu", 5_000.0, []),
+)
+TINY = ["--batch", "64", "--calls", "1"]
+TOY = Plan(
+    suites={
+        "paper": (update.main, [*TINY, "--hidden", "16", "16"]),
+        "diversity": (diversity.main, TINY),
+    },
+    with_torch=("paper",),
+    seeds=2,
+    methods=False,
+    runs={"MultiGoal, fast": ("multigoal_amortized", "fast", 4)},
+    goal=(
+        "multigoal_amortized",
+        "fast",
+        -1e3,
+        ["--train.env-steps", "1000", "--train.epochs", "1", "--algorithm.hidden", "8", "8"],
+    ),
+)
 
 
 def many_seeds(count: int, repeats: int) -> list[Row]:
@@ -85,6 +131,25 @@ def time_to_return(name: str, preset: str, target: float, words: list[str]) -> l
     return [(f"{name}, {preset}: return {target:,.0f}", said)]
 
 
+def _parts(plan: Plan, args: argparse.Namespace) -> dict[str, Callable[[], list[Row]]]:
+    """Name what there is to measure; each part makes rows of the short table."""
+    torch = ["--torch-python", args.torch_python] if args.torch_python else []
+
+    def suite(title: str) -> list[Row]:
+        run, words = plan.suites[title]
+        with_torch = torch if title in plan.with_torch else []
+        run([*words, *with_torch, "--repeats", str(args.repeats), "--out", str(args.out / title)])
+        return []  # it has a table of its own
+
+    parts: dict[str, Callable[[], list[Row]]] = {name: partial(suite, name) for name in plan.suites}
+    parts["seeds"] = partial(many_seeds, plan.seeds, args.repeats)
+    if plan.methods:
+        parts["methods"] = partial(methods, args.repeats)
+    parts |= {name: partial(whole_run, name, *run, args.repeats) for name, run in plan.runs.items()}
+    parts["time"] = partial(time_to_return, *plan.goal)
+    return parts
+
+
 def main(words: list[str]) -> None:
     """Run the suite."""
     parser = argparse.ArgumentParser(prog="make bench BENCH=accelerator", description=__doc__)
@@ -92,31 +157,8 @@ def main(words: list[str]) -> None:
     parser.add_argument("--torch-python", help="an interpreter that has torch")
     timing.add_arguments(parser)
     args = parser.parse_args(words)
-    repeats = ["--repeats", str(args.repeats)]
-    torch = ["--torch-python", args.torch_python] if args.torch_python else []
-
-    def suite(run: Callable[[list[str]], None], name: str, *more: str) -> list[Row]:
-        run([*more, *repeats, "--out", str(args.out / name)])
-        return []
-
-    runs = TOY_RUNS if args.toy else RUNS
-    toy_words = ["--train.env-steps", "1000", "--train.epochs", "1", "--algorithm.hidden", "8", "8"]
-    parts: dict[str, Callable[[], list[Row]]] = {
-        "paper": partial(suite, update.main, "paper", *torch, *(TOY_LARGE if args.toy else [])),
-        "large": partial(suite, update.main, "large", *torch, *(TOY_LARGE if args.toy else LARGE)),
-        "diversity": partial(
-            suite, diversity.main, "diversity", *(TOY_DIVERSITY if args.toy else [])
-        ),
-        "replay": partial(suite, replay.main, "replay") if not args.toy else list,
-        "seeds": partial(many_seeds, 2 if args.toy else 64, args.repeats),
-        "methods": list if args.toy else partial(methods, args.repeats),
-        **{k: partial(whole_run, k, *run, args.repeats) for k, run in runs.items()},
-        "time": partial(time_to_return, "multigoal_amortized", "fast", -1e3, toy_words)
-        if args.toy
-        else partial(time_to_return, "ant_amortized", "gpu", 5_000.0, []),
-    }
     rows: list[Row] = []
-    for name, part in parts.items():
+    for name, part in _parts(TOY if args.toy else WHOLE, args).items():
         try:
             rows += part()
         except Exception as error:  # one part that breaks must not cost the others' figures
