@@ -4,6 +4,7 @@ All of them run the same program on their share of the devices. The first one sp
 """
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from jax.experimental import multihost_utils
 
 TEXT_BYTES = 4096
 SILENCE = 300  # seconds without a sign of life until a process counts as dead
+_STATUS = re.compile(r"[A-Z_]+: ")  # what the runtime's errors begin with, ValueErrors among them
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,8 @@ def together() -> Iterator[None]:
     """Raise ValueError where the processes can no longer exchange arrays: one of them is gone."""
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if (count := jax.process_count()) == 1:
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if (count := jax.process_count()) == 1 or not _STATUS.match(str(error)):
             raise
         first_line = str(error).splitlines()[0]
         raise ValueError(

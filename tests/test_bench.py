@@ -55,3 +55,12 @@ def test_diversity_suite_leaves_figures_table_and_bars(tmp_path):
     assert all(len(record[name]) == 2 for name in (diversity.COPY, *diversity.FORMS))
     assert {"versions", "device", "processor", "command", "cores"} <= record.keys()
     assert f"| {diversity.COPY} |" in written[".md"].read_text()
+
+
+@pytest.mark.slow
+def test_accelerator_suite_breaks_down_nowhere(tmp_path):
+    assert main(["accelerator", "--toy", "--repeats", "1", "--out", str(tmp_path)]) == 0
+    rows = dict(json.loads((tmp_path / "accelerator.json").read_text())["rows"])
+    assert len(rows) == 3
+    assert not any("broke down" in said for said in rows.values())
+    assert (tmp_path / "paper").is_dir() and (tmp_path / "diversity").is_dir()
