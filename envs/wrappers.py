@@ -122,7 +122,7 @@ def _step(task: Task, state: EnvState, action: jax.Array) -> EnvState:
     out = jax.vmap(task.step)(sim, jnp.clip(action, -1.0, 1.0))
     out = jax.tree_util.tree_map_with_path(_as_reset, out, pool)
     broken = ~_finite(out)
-    reward = jnp.where(broken, 0.0, out.reward)
+    reward = jnp.where(broken, 0.0, out.reward).astype(jnp.float32)
     # The sums of a finished episode start again from zero.
     length = jnp.where(state.done, 0, state.info["episode_length"]) + 1
     total = jnp.where(state.done, 0.0, state.info["episode_return"]) + reward
@@ -132,7 +132,7 @@ def _step(task: Task, state: EnvState, action: jax.Array) -> EnvState:
     info = {
         "truncation": truncation,
         "terminal_obs": _where(broken, state.obs, out.obs),
-        "goal": jnp.where(broken, 0, out.goal),
+        "goal": jnp.where(broken, 0, out.goal).astype(jnp.int32),
         "broken": broken,
         "episode_return": total,
         "episode_length": length,
