@@ -212,7 +212,7 @@ def test_an_environment_on_a_map_is_the_environment_of_that_map(played, number):
         of_map = played[name][:, :, number].reshape(values.shape)
         # Two programs round apart, and contacts of 60 steps amplify it; a wall more or less
         # changes velocities by tenths.
-        np.testing.assert_allclose(of_map, values, rtol=0, atol=2e-3, err_msg=name)
+        np.testing.assert_allclose(of_map, values, rtol=0, atol=1e-3, err_msg=name)
 
 
 @pytest.mark.heavy
