@@ -28,13 +28,12 @@ Row = tuple[str, str]
 class Plan(NamedTuple):
     """What is measured, and at what sizes.
 
-    suites: title -> the suite's main and its words; with_torch: the titles of those that PyTorch
-    takes part in; seeds: that train at once; methods: whether diffusion is compared; runs: title ->
-    (experiment, preset, iterations); goal: (experiment, preset, return, words of its run).
+    suites: title -> the suite's main and its words; seeds: that train at once; methods: whether
+    diffusion is compared; runs: title -> (experiment, preset, iterations); goal: (experiment,
+    preset, return, words of its run).
     """
 
     suites: dict[str, tuple[Callable[[list[str]], None], list[str]]]
-    with_torch: tuple[str, ...]
     seeds: int
     methods: bool
     runs: dict[str, tuple[str, str, int]]
@@ -51,7 +50,6 @@ WHOLE = Plan(
         "diversity": (diversity.main, []),
         "replay": (replay.main, []),
     },
-    with_torch=("paper", "large"),
     seeds=64,
     methods=True,
     runs={
@@ -67,7 +65,6 @@ TOY = Plan(
         "paper": (update.main, [*TINY, "--hidden", "16", "16"]),
         "diversity": (diversity.main, TINY),
     },
-    with_torch=("paper",),
     seeds=2,
     methods=False,
     runs={"MultiGoal, fast": ("multigoal_amortized", "fast", 4)},
@@ -137,7 +134,7 @@ def _parts(plan: Plan, args: argparse.Namespace) -> dict[str, Callable[[], list[
 
     def suite(title: str) -> list[Row]:
         run, words = plan.suites[title]
-        with_torch = torch if title in plan.with_torch else []
+        with_torch = torch if run is update.main else []  # the others have no PyTorch
         run([*words, *with_torch, "--repeats", str(args.repeats), "--out", str(args.out / title)])
         return []  # it has a table of its own
 

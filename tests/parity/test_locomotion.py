@@ -64,13 +64,13 @@ def compiled(name: str, file: str) -> tuple[Physics, Any]:
     physics = make_physics(gymnasium_spec(file), robot.frame_skip, contact_forces=True)
     step = jax.jit(jax.vmap(partial(physics.step, physics.on_device)))
 
-    def step_all(*state: jax.Array) -> Any:
+    def in_turn(*state: jax.Array) -> Any:
         parts = [
             step(*(x[i : i + EPISODES] for x in state)) for i in range(0, len(state[0]), EPISODES)
         ]
         return jax.tree.map(lambda *x: np.concatenate(x), *parts)
 
-    return physics, step_all
+    return physics, in_turn
 
 
 def step_all(robot: Robot, name: str, sim: Sim, action: jax.Array) -> Any:
