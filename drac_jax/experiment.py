@@ -136,16 +136,23 @@ def to_dict(config: Any) -> Any:
 
 
 def from_dict(default: Any, saved: Any) -> Any:
-    """Rebuild a configuration of the type of `default` from its JSON form. Raises ValueError for
-    fields that there are not."""
+    """Rebuild a configuration of the type of `default` from its JSON form.
+
+    A field that the form does not name has its value in `default`, or the one that the field's
+    metadata has as `unnamed`: what was done before there was such a field. Raises ValueError for
+    fields that there are not.
+    """
     if not dataclasses.is_dataclass(default) or isinstance(default, type):
         if isinstance(default, Mapping):
             return {name: tuple(values) for name, values in saved.items()}
         return tuple(saved) if isinstance(default, tuple) else saved
-    unknown = set(saved) - {f.name for f in dataclasses.fields(default)}
-    if unknown:
+    fields = dataclasses.fields(default)
+    if unknown := set(saved) - {f.name for f in fields}:
         raise ValueError(f"field {sorted(unknown)[0]!r} of the saved configuration is unknown")
-    values = {name: from_dict(getattr(default, name), value) for name, value in saved.items()}
+    unnamed = {f.name: f.metadata["unnamed"] for f in fields if "unnamed" in f.metadata}
+    values = unnamed | {
+        name: from_dict(getattr(default, name), value) for name, value in saved.items()
+    }
     return dataclasses.replace(default, **values)
 
 

@@ -3,12 +3,17 @@
 Legend: `#` wall, `.` free, `S` start, `G` goal, `g` a goal taken away (free, and keeps its number),
 `o` free in training and a wall in the obstacle test, blank outside. Goals are numbered row by row,
 left to right, from 1. The world's origin is the centre of the map, x to the right and y up.
+
+The mazes have two dynamics. `authors` is what the paper's numbers were made with: touching an `o`
+wall ends the episode, and contacts are those of MuJoCo 3.1.6. `farama` is that of
+gymnasium-robotics: `o` walls are plain walls, and contacts are those of MuJoCo 3.17. What else
+differs for a point is in `point_maze`.
 Source: the mazes of DrAC (arXiv 2511.01374).
 """
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -61,22 +66,27 @@ HARD = """
 """
 LAYOUTS = {"simple": SIMPLE, "medium": MEDIUM, "hard": HARD}
 MAX_STEPS = {"simple": 150, "medium": 300, "hard": 600}
+OWN_MAX_STEPS = 500  # of any other map
 SYMBOLS = "#.SGgo "
 # Where nothing ever is, in cells: the place of goals taken away and of walls that only fill up.
 OUTSIDE = 1e3
 ARRIVAL_REWARD = 100.0
 PROGRESS_SCALE = 10.0  # of the dense reward
 
+Dynamics = Literal["authors", "farama"]
+
 
 class Maze(NamedTuple):
     """A map in world units.
 
     cells: the rows of text, padded to a rectangle; walls: [W, 4], boxes as (x_min, y_min, x_max,
-    y_max); goals: [G, 2], far outside where taken away; start: [2]; half: half the side of a cell.
+    y_max); fatal: [W] bool, whether touching that wall ends the episode; goals: [G, 2], far
+    outside where taken away; start: [2]; half: half the side of a cell.
     """
 
     cells: tuple[str, ...]
     walls: np.ndarray
+    fatal: np.ndarray
     goals: np.ndarray
     start: np.ndarray
     half: float
@@ -90,9 +100,11 @@ class Maze(NamedTuple):
 
 
 class Arena(NamedTuple):
-    """What a step needs of a maze, or of M mazes (leading axis M). walls: [W, 4]; goals: [G, 2]."""
+    """What a step needs of a maze, or of M mazes (leading axis M). walls: [W, 4]; fatal: [W];
+    goals: [G, 2]."""
 
     walls: jax.Array
+    fatal: jax.Array
     goals: jax.Array
 
 
@@ -101,17 +113,18 @@ def choose(
 ) -> tuple[str, tuple[str, ...], int]:
     """Look up a map by name, or take one's own rows. -> (name, rows, time limit).
 
-    Raises ValueError for an unknown name (with the nearest) and for rows without `max_steps`.
+    The time limit is that of the map unless given: 150, 300, 600, and 500 for rows of one's own.
+    Raises ValueError for an unknown name (with the nearest) and for a time limit below 1.
     """
+    if max_steps is not None and max_steps < 1:
+        raise ValueError(f"max_steps={max_steps} must be at least 1; use {OWN_MAX_STEPS}")
     if not isinstance(layout, str):
-        if max_steps is None:
-            raise ValueError("max_steps=None: a layout of one's own needs it; use 300")
-        return "custom", tuple(layout), max_steps
+        return "custom", tuple(layout), max_steps or OWN_MAX_STEPS
     if layout not in LAYOUTS:
         near = get_close_matches(layout, LAYOUTS, n=1, cutoff=0.0)[0]
         names = ", ".join(LAYOUTS)
         raise ValueError(f"layout {layout!r} is unknown; nearest: {near} (there are {names})")
-    return layout, _rows(LAYOUTS[layout]), MAX_STEPS[layout] if max_steps is None else max_steps
+    return layout, _rows(LAYOUTS[layout]), max_steps or MAX_STEPS[layout]
 
 
 def build(
@@ -119,13 +132,20 @@ def build(
     cell_size: float = 1.0,
     obstacles: bool = False,
     merge: bool = True,
+    dynamics: Dynamics = "authors",
 ) -> Maze:
-    """Read a layout, as text or as rows. obstacles: make the `o` cells walls; merge: join wall
-    cells into boxes. Raises ValueError for what is not a map: the sign and where it stands."""
+    """Read a layout, as text or as rows.
+
+    obstacles: make the `o` cells walls, which end the episode in the dynamics `authors`; merge:
+    join cells of one kind of wall into boxes. Raises ValueError for what is not a map (the sign
+    and where it stands) and for unknown dynamics.
+    """
+    check_dynamics(dynamics)
     cells = read(layout)
-    walls = ("#", "o") if obstacles else ("#",)
-    solid = np.array([[cell in walls for cell in row] for row in cells])
-    boxes = _merged(solid) if merge else [(r, c, r + 1, c + 1) for r, c in np.argwhere(solid)]
+    fatal = "o" if obstacles and dynamics == "authors" else ""
+    plain = "#o" if obstacles and not fatal else "#"
+    boxes = [*_boxes(cells, plain, merge), *_boxes(cells, fatal, merge)]
+    is_fatal = np.array([cells[row][column] in fatal for row, column, *_ in boxes], bool)
     gone = np.full(2, OUTSIDE * cell_size)
     goals = [
         _centre(cells, (r, c), cell_size) if cells[r][c] == "G" else gone
@@ -133,7 +153,13 @@ def build(
     ]
     start = _centre(cells, _spots(cells, "S")[0], cell_size)
     world = np.array([_box(cells, box, cell_size) for box in boxes]).reshape(-1, 4)
-    return Maze(cells, world, np.array(goals), start, cell_size / 2)
+    return Maze(cells, world, is_fatal, np.array(goals), start, cell_size / 2)
+
+
+def check_dynamics(dynamics: str) -> None:
+    """Raise ValueError for dynamics that there are not."""
+    if dynamics not in get_args(Dynamics):
+        raise ValueError(f"dynamics={dynamics!r} is unknown; use 'authors' or 'farama'")
 
 
 def read(layout: str | Sequence[str]) -> tuple[str, ...]:
@@ -160,10 +186,12 @@ def stack(mazes: Sequence[Maze]) -> Arena:
             )
     most = max(len(maze.walls) for maze in mazes)
     walls = np.full((len(mazes), most, 4), np.array([0, 0, 1, 1]) + OUTSIDE) * 2 * mazes[0].half
-    for padded, maze in zip(walls, mazes, strict=True):
-        padded[: len(maze.walls)] = maze.walls
+    fatal = np.zeros((len(mazes), most), bool)
+    for number, maze in enumerate(mazes):
+        walls[number, : len(maze.walls)] = maze.walls
+        fatal[number, : len(maze.walls)] = maze.fatal
     goals = np.stack([maze.goals for maze in mazes])
-    return Arena(jnp.asarray(walls, jnp.float32), jnp.asarray(goals, jnp.float32))
+    return Arena(jnp.float32(walls), jnp.asarray(fatal), jnp.float32(goals))
 
 
 def arrival(goals: jax.Array, half: float, position: jax.Array) -> jax.Array:
@@ -201,10 +229,19 @@ def make_payment(
 
 
 def nearest_walls(walls: jax.Array, position: jax.Array, number: int) -> jax.Array:
-    """Pick the boxes [W, 4] that are nearest to a point [2]. -> [number, 4]."""
+    """Number the boxes [W, 4] that are nearest to a point [2]. -> [number], indices in 0..W-1."""
+    return jax.lax.top_k(-_squared_distance(walls, position), number)[1]
+
+
+def touches(walls: jax.Array, position: jax.Array, radius: float) -> jax.Array:
+    """Say which boxes [W, 4] a disc overlaps. position: [2], its centre. -> [W] bool."""
+    return _squared_distance(walls, position) < radius**2
+
+
+def _squared_distance(walls: jax.Array, position: jax.Array) -> jax.Array:
+    """Square the distance of a point [2] to each box [W, 4], 0 inside. -> [W]."""
     gap = jnp.maximum(jnp.maximum(walls[:, :2] - position, position - walls[:, 2:]), 0.0)
-    _, nearest = jax.lax.top_k(-jnp.square(gap).sum(axis=1), number)
-    return walls[nearest]
+    return jnp.square(gap).sum(axis=1)
 
 
 def _rows(text: str) -> tuple[str, ...]:
@@ -250,6 +287,12 @@ def _box(cells: Sequence[str], box: tuple[int, int, int, int], size: float) -> l
     middle_x, middle_y = len(cells[0]) / 2, len(cells) / 2
     corners = (left - middle_x, middle_y - bottom, right - middle_x, middle_y - top)
     return [size * corner for corner in corners]
+
+
+def _boxes(cells: Sequence[str], walls: str, merge: bool) -> list[tuple[int, int, int, int]]:
+    """Cover the cells of some kinds of wall by boxes: rows and columns [from, to)."""
+    solid = np.array([[cell in walls for cell in row] for row in cells])
+    return _merged(solid) if merge else [(r, c, r + 1, c + 1) for r, c in np.argwhere(solid)]
 
 
 def _merged(solid: np.ndarray) -> list[tuple[int, int, int, int]]:

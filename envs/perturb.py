@@ -28,13 +28,10 @@ def remove_goals(layout: Layout, goals: Sequence[int]) -> tuple[str, ...]:
     return mazes.read(_rows(cells))
 
 
-def put_up_obstacles(layout: Layout) -> tuple[str, ...]:
-    """Turn the map's own obstacle cells, `o`, into walls. -> rows."""
-    return tuple(row.replace("o", "#") for row in mazes.read(layout))
-
-
-def random_walls(layout: Layout, k: int, seed: int) -> tuple[str, ...]:
+def random_walls(layout: Layout, k: int, seed: int, obstacles: bool = False) -> tuple[str, ...]:
     """Turn k random free cells (`.` or `o`) into walls; every goal stays reachable. -> rows.
+
+    obstacles: the `o` cells are walls already, so they are not free.
 
     Cells are drawn one after the other, uniformly from those that cut no goal off, so the walls
     of k are among those of k + 1 with the same seed. Reachable: by steps to the four neighbours,
@@ -43,15 +40,16 @@ def random_walls(layout: Layout, k: int, seed: int) -> tuple[str, ...]:
     if k < 0:
         raise ValueError(f"k={k} must be at least 0")
     cells = np.array([list(row) for row in mazes.read(layout)])
-    _check_reachable(cells)
+    free_symbols = "." if obstacles else ".o"
+    _check_reachable(cells, free_symbols)
     added = 0
-    free = np.argwhere((cells == ".") | (cells == "o"))
+    free = np.argwhere(np.isin(cells, list(free_symbols)))
     # A cell that cuts a goal off now does so when there are more walls, too: try each once.
     for row, column in np.random.default_rng(seed).permutation(free):
         if added == k:
             break
         before, cells[row, column] = cells[row, column], "#"
-        if _cut_off(cells):
+        if _cut_off(cells, free_symbols):
             cells[row, column] = before
         else:
             added += 1
@@ -63,26 +61,27 @@ def random_walls(layout: Layout, k: int, seed: int) -> tuple[str, ...]:
 
 
 def with_random_walls(
-    layout: Layout, most: int, maps: int
+    layout: Layout, most: int, maps: int, obstacles: bool = False
 ) -> tuple[list[int], list[tuple[str, ...]]]:
     """Perturb a layout by 0, 1, ... `most` random walls, `maps` times each.
 
     The test of arXiv 2511.01374: up to 10 walls, 30 maps each. -> the number of walls of each of
-    the (most + 1) * maps layouts, and the layouts; map i is drawn with seed i % maps.
+    the (most + 1) * maps layouts, and the layouts; map i is drawn with seed i % maps. obstacles:
+    as for `random_walls`.
     """
     plan = [(k, seed) for k in range(most + 1) for seed in range(maps)]
-    return [k for k, _ in plan], [random_walls(layout, k, seed) for k, seed in plan]
+    return [k for k, _ in plan], [random_walls(layout, k, seed, obstacles) for k, seed in plan]
 
 
-def _check_reachable(cells: np.ndarray) -> None:
+def _check_reachable(cells: np.ndarray, free: str) -> None:
     """Raise ValueError where the unperturbed map has a goal that cannot be reached."""
-    if count := _cut_off(cells):
+    if count := _cut_off(cells, free):
         raise ValueError(f"layout: {count} goal(s) cannot be reached from 'S'; open a way")
 
 
-def _cut_off(cells: np.ndarray) -> int:
-    """Count the goals that no way leads to from the start."""
-    regions, _ = scipy.ndimage.label(np.isin(cells, list(".SGgo")))  # cells that share a side
+def _cut_off(cells: np.ndarray, free: str) -> int:
+    """Count the goals that no way leads to from the start. free: the symbols of free cells."""
+    regions, _ = scipy.ndimage.label(np.isin(cells, list("SGg" + free)))  # cells that share a side
     (start,) = regions[cells == "S"]
     return int((regions[cells == "G"] != start).sum())
 

@@ -1,8 +1,15 @@
-"""MultiGoalPointMaze: the Gymnasium-Robotics point in the multi-goal maps, on MJX."""
+"""MultiGoalPointMaze: a point in the multi-goal maps, on MJX, with one of two dynamics.
+
+`authors` (default), what the paper's numbers were made with: two physics steps an env step (0.02 s);
+then the observation is read; then the velocity is scaled down to a largest coordinate of 5 cells/s.
+Touching an obstacle wall ends the episode. Contacts are those of MuJoCo 3.1.6.
+`farama`, that of gymnasium-robotics 1.4.2: each coordinate of the velocity is clipped to 5 cells/s;
+then one physics step (0.01 s). Obstacle walls are plain walls. Contacts are those of MuJoCo 3.17.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,18 +18,21 @@ import numpy as np
 
 from drac_jax.types import EnvSpec, Visual
 from envs import mazes
-from envs.mazes import Arena, Maze
+from envs.mazes import Arena, Dynamics, Maze
 from envs.physics import mjx
 from envs.wrappers import Task, TaskStep, deal
 
 MASS = 4.18879020478639  # kg: a sphere of radius 0.1 and density 1000
-RADIUS = 0.1  # of the sphere that is drawn
-TIMESTEP = 0.01  # s, of physics and of an env step
+RADIUS = 0.1  # of the point, m
+TIMESTEP = 0.01  # s, of physics
+FRAME_SKIP = {"authors": 2, "farama": 1}  # physics steps of an env step
 POINT_COLOUR, GOAL_COLOUR, FLOOR_COLOUR = (1, 0.1, 0, 1), (0.2, 0.7, 0.4, 1), (0.7, 0.7, 0.7, 1)
-MAX_SPEED = 5.0  # of each coordinate, applied before a step
+MAX_SPEED = 5.0  # of each coordinate
 # MuJoCo 3.17 adds the margins (0.002 each) of point and wall, 3.1.6 took the larger; MJX ignores
 # margins between sphere and box, so the sphere carries them: the contact is then the same.
+Contacts = Literal["3.17", "3.1.6"]
 CONTACT_RADIUS = {"3.17": 0.104, "3.1.6": 0.102}
+CONTACTS_OF: dict[str, Contacts] = {"authors": "3.1.6", "farama": "3.17"}
 # Walls that the point can touch at once: those around one corner of its cell.
 TOUCHABLE_WALLS = 3
 UNIT_BOX = [-0.5, -0.5, 0.5, 0.5]
@@ -52,41 +62,60 @@ XML = """
 """
 WALL = '    <geom type="box" pos="{x} {y} 0" size="{w} {h} 1" contype="2" conaffinity="1"/>'
 
+Physics = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+class Motion(NamedTuple):
+    """What an env step does to a point.
+
+    obs: [4], (x, y, vx, vy) as it is seen; state: [4], what the next step starts from; contact: [2],
+    where the point was when its contacts were computed last.
+    """
+
+    obs: jax.Array
+    state: jax.Array
+    contact: jax.Array
+
 
 def make_point_maze(
     layout: str | Sequence[str] = "simple",
     reward: Literal["sparse", "dense"] = "sparse",
     obstacles: bool = False,
     merge_walls: bool = True,
-    contacts_of: Literal["3.17", "3.1.6"] = "3.17",
+    dynamics: Dynamics = "authors",
+    contacts_of: Contacts | None = None,
     max_steps: int | None = None,
 ) -> Task:
     """Make the point maze task.
 
-    obs: [4], (x, y, vx, vy) in cells and cells/s; action: [2], the motors of x and y. One physics
-    step of 0.01 s per env step. reward: `sparse`, 100 on entering a goal cell, which terminates;
-    `dense`, 10 x the decrease of the distance to the nearest goal until then. The start is fixed.
-    layout: the name of a map, or the rows of one's own. obstacles: the map's `o` cells are walls.
-    merge_walls: long boxes, which have no ghost corners at the seams of cells (the original has).
-    contacts_of: the MuJoCo version whose contact margins are followed. max_steps: the map's own
-    unless given; one's own map needs it. Raises ValueError for what is none of these.
+    obs: [4], (x, y, vx, vy) in cells and cells/s; action: [2], the motors of x and y. reward:
+    `sparse`, 100 on entering a goal cell, which terminates; `dense`, 10 x the decrease of the
+    distance to the nearest goal until then. The start is fixed. layout: the name of a map, or the
+    rows of one's own. obstacles: the map's `o` cells are walls. merge_walls: long boxes, which have
+    no ghost corners at the seams of cells (the original has). dynamics: `authors` or `farama`, see
+    this module. contacts_of: the MuJoCo version whose contact margins are followed, that of the
+    dynamics unless given. max_steps: the map's own unless given, 500 for rows of one's own. Raises
+    ValueError for what is none of these.
     Source: MultiGoalPointMaze of DrAC (arXiv 2511.01374), after Gymnasium-Robotics.
     """
     name, rows, max_steps = mazes.choose(layout, max_steps)
-    maze = mazes.build(rows, obstacles=obstacles, merge=merge_walls)
+    maze = mazes.build(rows, obstacles=obstacles, merge=merge_walls, dynamics=dynamics)
     arena = jax.tree.map(lambda x: x[0], mazes.stack([maze]))
-    step = partial(_make_step(maze, len(maze.walls), reward, contacts_of), arena)
-    visual = Visual(partial(_visible_model, maze), lambda state: state[:2], TIMESTEP)
-    variant = "_".join(["point_maze", name, reward] + ["obstacles"] * obstacles)
+    step = partial(_make_step(maze, len(maze.walls), reward, dynamics, contacts_of), arena)
+    dt = TIMESTEP * FRAME_SKIP[dynamics]
+    visual = Visual(partial(_visible_model, maze), lambda state: state[:2], dt)
+    variant = "_".join(["point_maze", name, reward, dynamics] + ["obstacles"] * obstacles)
     return Task(_spec(variant, maze, max_steps), partial(_reset, maze), step, visual)
 
 
 def make_point_mazes(
     layouts: Sequence[Sequence[str]],
-    max_steps: int,
+    max_steps: int = mazes.OWN_MAX_STEPS,
     reward: Literal["sparse", "dense"] = "sparse",
+    obstacles: bool = False,
     merge_walls: bool = True,
-    contacts_of: Literal["3.17", "3.1.6"] = "3.17",
+    dynamics: Dynamics = "authors",
+    contacts_of: Contacts | None = None,
 ) -> Task:
     """Make one task of M point mazes: environment i of a batch plays map i % M.
 
@@ -95,10 +124,13 @@ def make_point_mazes(
     """
     if not layouts:
         raise ValueError("layouts=[] must hold at least one map")
-    built = [mazes.build(rows, merge=merge_walls) for rows in layouts]
+    built = [
+        mazes.build(rows, obstacles=obstacles, merge=merge_walls, dynamics=dynamics)
+        for rows in layouts
+    ]
     arenas = mazes.stack(built)
-    step = _make_step(built[0], arenas.walls.shape[1], reward, contacts_of)
-    spec = _spec(f"point_mazes_{len(built)}_{reward}", built[0], max_steps)
+    step = _make_step(built[0], arenas.walls.shape[1], reward, dynamics, contacts_of)
+    spec = _spec(f"point_mazes_{len(built)}_{reward}_{dynamics}", built[0], max_steps)
     return deal(spec, partial(_reset, built[0]), step, arenas)
 
 
@@ -112,20 +144,50 @@ def _reset(maze: Maze, key: jax.Array) -> TaskStep:
 
 
 def _make_step(
-    maze: Maze, num_walls: int, reward: str, contacts_of: str
+    maze: Maze, num_walls: int, reward: str, dynamics: Dynamics, contacts_of: Contacts | None
 ) -> Callable[[Arena, jax.Array, jax.Array], TaskStep]:
     """Make (arena, state [4], action [2]) -> TaskStep, for all mazes with cells as large."""
     pay = mazes.make_payment(reward, maze.half)
-    if contacts_of not in CONTACT_RADIUS:
+    version = contacts_of or CONTACTS_OF[dynamics]
+    if version not in CONTACT_RADIUS:
         raise ValueError(f"contacts_of={contacts_of!r} is unknown; use '3.17' or '3.1.6'")
-    physics = make_physics(num_walls, CONTACT_RADIUS[contacts_of])
+    move = MOVES[dynamics]
+    physics = make_physics(num_walls, CONTACT_RADIUS[version])
 
     def step(arena: Arena, state: jax.Array, action: jax.Array) -> TaskStep:
-        after = physics(arena.walls, state, action)
-        goal, paid = pay(arena.goals, state[:2], after[:2])
-        return TaskStep(after, after, paid, terminated=goal > 0, goal=goal)
+        motion = move(partial(physics, arena.walls), state, action)
+        goal, paid = pay(arena.goals, state[:2], motion.obs[:2])
+        crashed = (mazes.touches(arena.walls, motion.contact, RADIUS) & arena.fatal).any()
+        return TaskStep(motion.state, motion.obs, paid, (goal > 0) | crashed, goal=goal)
 
     return step
+
+
+def move_as_authors(
+    physics: Callable[[jax.Array, jax.Array], jax.Array], state: jax.Array, action: jax.Array
+) -> Motion:
+    """Take two physics steps, look, and limit the speed. state: [4]; action: [2]."""
+    # A scan compiles the physics once.
+    after, starts = jax.lax.scan(
+        lambda now, _: (physics(now, action), now), state, None, FRAME_SKIP["authors"]
+    )
+    speed = jnp.abs(after[2:]).max()
+    scale = MAX_SPEED / jnp.maximum(speed, MAX_SPEED)
+    # MuJoCo lists the contacts of where a physics step began; to set a velocity lists them anew.
+    contact = jnp.where(speed > MAX_SPEED, after[:2], starts[-1, :2])
+    return Motion(after, jnp.concatenate([after[:2], scale * after[2:]]), contact)
+
+
+def move_as_farama(
+    physics: Callable[[jax.Array, jax.Array], jax.Array], state: jax.Array, action: jax.Array
+) -> Motion:
+    """Limit each coordinate of the velocity, and take one physics step. state: [4]; action: [2]."""
+    limited = jnp.clip(state[2:], -MAX_SPEED, MAX_SPEED)
+    after = physics(jnp.concatenate([state[:2], limited]), action)
+    return Motion(after, after, state[:2])
+
+
+MOVES = {"authors": move_as_authors, "farama": move_as_farama}
 
 
 def model_xml(walls: np.ndarray, radius: float) -> str:
@@ -152,9 +214,7 @@ def _visible_model(maze: mazes.Maze) -> mujoco.MjModel:
     return spec.compile()
 
 
-def make_physics(
-    num_walls: int, radius: float
-) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
+def make_physics(num_walls: int, radius: float) -> Physics:
     """Make one physics step, (walls [W, 4], state [4], action [2]) -> state (x, y, vx, vy).
 
     The model has only as many boxes as the point can touch, and each step puts them where the
@@ -167,14 +227,14 @@ def make_physics(
 
     def step(walls: jax.Array, state: jax.Array, action: jax.Array) -> jax.Array:
         # Slide joints measure from the body's place in the model, the origin of the map.
-        position, velocity = state[:2], jnp.clip(state[2:], -MAX_SPEED, MAX_SPEED)
-        low, high = jnp.split(mazes.nearest_walls(walls, position, num_boxes), 2, axis=1)
+        nearest = mazes.nearest_walls(walls, state[:2], num_boxes)
+        low, high = jnp.split(walls[nearest], 2, axis=1)
         # The geoms of the world body come first: the boxes, then the point.
         here = mjx_model.replace(
             geom_pos=mjx_model.geom_pos.at[:num_boxes, :2].set((low + high) / 2),
             geom_size=mjx_model.geom_size.at[:num_boxes, :2].set((high - low) / 2),
         )
-        data = blank.replace(qpos=position, qvel=velocity, ctrl=jnp.clip(action, -1.0, 1.0))
+        data = blank.replace(qpos=state[:2], qvel=state[2:], ctrl=jnp.clip(action, -1.0, 1.0))
         with jax.default_matmul_precision("highest"):  # no TF32, which moves contacts
             data = mjx.step(here, data)
         return jnp.concatenate([data.qpos, data.qvel])

@@ -1,6 +1,7 @@
 """MultiGoal point mazes on MJX: three maps, a reward only on arrival at a goal."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import envs
@@ -16,12 +17,15 @@ from experiments.methods import every_method, maze_settings
 @dataclass(frozen=True)
 class PointMazeOptions:
     """layout: the map; reward: sparse (100 on arrival) or dense; obstacles: walls on `o` cells;
-    merge_walls: long boxes instead of one per cell (faster; differs at seams)."""
+    merge_walls: long boxes instead of one per cell (faster; differs at seams); dynamics: `authors`
+    (the paper's) or `farama` (gymnasium-robotics), see envs/point_maze.py."""
 
     layout: Literal["simple", "medium", "hard"] = "simple"
     reward: Literal["sparse", "dense"] = "sparse"
     obstacles: bool = False
     merge_walls: bool = True
+    # Runs that do not name their dynamics were trained before there was a choice.
+    dynamics: mazes.Dynamics = field(default="authors", metadata={"unnamed": "farama"})
 
 
 def make_env(options: PointMazeOptions, obstacles: bool) -> Environment:
@@ -32,22 +36,25 @@ def make_env(options: PointMazeOptions, obstacles: bool) -> Environment:
         reward=options.reward,
         obstacles=obstacles or options.obstacles,
         merge_walls=options.merge_walls,
+        dynamics=options.dynamics,
     )
 
 
 def make_perturbed(options: PointMazeOptions, most: int, maps: int) -> Perturbed:
     """Make the maps of the random obstacle test: 0, 1, ... `most` walls added, `maps` of each."""
     _, rows, max_steps = mazes.choose(options.layout)
-    free = perturb.put_up_obstacles(rows) if options.obstacles else rows
-    walls, layouts = perturb.with_random_walls(free, most, maps)
+    walls, layouts = perturb.with_random_walls(rows, most, maps, options.obstacles)
     env = envs.make(
         "point_mazes",
         layouts=layouts,
         max_steps=max_steps,
         reward=options.reward,
+        obstacles=options.obstacles,
         merge_walls=options.merge_walls,
+        dynamics=options.dynamics,
     )
-    return Perturbed(env, walls, lambda i: mazes.build(layouts[i]).scene())
+    scene = partial(mazes.build, obstacles=options.obstacles, dynamics=options.dynamics)
+    return Perturbed(env, walls, lambda i: scene(layouts[i]).scene())
 
 
 def _experiments(
