@@ -1,8 +1,8 @@
 """MultiGoalPointMaze: a point in the multi-goal maps, on MJX, with one of two dynamics.
 
-`authors` (default), what the paper's numbers were made with: two physics steps an env step (0.02 s);
-then the observation is read; then the velocity is scaled down to a largest coordinate of 5 cells/s.
-Touching an obstacle wall ends the episode. Contacts are those of MuJoCo 3.1.6.
+`authors` (default), what the paper's numbers were made with: an env step is two physics steps
+(0.02 s); then the observation is read; then the velocity is scaled down to a largest coordinate of
+5 cells/s. Touching an obstacle wall ends the episode. Contacts are those of MuJoCo 3.1.6.
 `farama`, that of gymnasium-robotics 1.4.2: each coordinate of the velocity is clipped to 5 cells/s;
 then one physics step (0.01 s). Obstacle walls are plain walls. Contacts are those of MuJoCo 3.17.
 """
@@ -68,8 +68,8 @@ Physics = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 class Motion(NamedTuple):
     """What an env step does to a point.
 
-    obs: [4], (x, y, vx, vy) as it is seen; state: [4], what the next step starts from; contact: [2],
-    where the point was when its contacts were computed last.
+    obs: [4], (x, y, vx, vy) as it is seen; state: [4], what the next step starts from; contact:
+    [2], where the point was when its contacts were computed last.
     """
 
     obs: jax.Array

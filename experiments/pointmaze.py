@@ -53,8 +53,8 @@ def make_perturbed(options: PointMazeOptions, most: int, maps: int) -> Perturbed
         merge_walls=options.merge_walls,
         dynamics=options.dynamics,
     )
-    scene = partial(mazes.build, obstacles=options.obstacles, dynamics=options.dynamics)
-    return Perturbed(env, walls, lambda i: scene(layouts[i]).scene())
+    build = partial(mazes.build, obstacles=options.obstacles)
+    return Perturbed(env, walls, lambda i: build(layouts[i]).scene())
 
 
 def _experiments(
