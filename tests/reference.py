@@ -1,4 +1,4 @@
-"""Arrays of the reference implementation, kept beside the repository and not part of it."""
+"""Arrays of the reference implementation: tests/data/README.md says what each file holds."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -10,21 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-FOLDER = DATA / "reference"
+DATA = Path(__file__).resolve().with_name("data")
+# Trained weights that state no licence: whoever has them keeps them beside the repository.
+DECODER = DATA.parents[2] / "shared" / "data" / "mario" / "reference_decoder.npz"
 
 
-def load(name: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
-    """Load the arrays of one file; skips the test where there is none."""
-    return dict(np.load(find(name, folder)))
+def load(name: str) -> dict[str, np.ndarray]:
+    """Load the arrays of one file of tests/data."""
+    return dict(np.load(DATA / f"{name}.npz"))
 
 
-def find(name: str, folder: Path = FOLDER) -> Path:
-    """Find one file of arrays; skips the test where there is none."""
-    path = folder / f"{name}.npz"
-    if not path.exists():
-        pytest.skip(f"no reference data: {path} is missing")
-    return path
+def decoder() -> Path:
+    """Find the weights of the reference's level decoder; skips the test where there are none."""
+    if not DECODER.exists():
+        pytest.skip("the weights of the reference's level decoder are not part of the repository")
+    return DECODER
 
 
 class Case(NamedTuple):

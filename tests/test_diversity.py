@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,9 +44,10 @@ def test_all_pairs_is_the_mean_of_the_double_loop(n, batch, action_size, seed):
     actions = actions_of(seed, n, batch, action_size)
     pairs = [(i, j) for i in range(n) for j in range(i)]
     naive = np.mean([naive_log_distance(actions[i], actions[j]) for i, j in pairs], axis=0)
-    np.testing.assert_allclose(all_pairs(n).estimate(actions), naive, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(all_pairs(n).estimate)(actions), naive, rtol=1e-5, atol=1e-5)
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def value_and_gradient(form, mean, actions, weight):
     d, pull_back = jax.vjp(lambda a: form(mean, a), actions)
     return d, pull_back(weight)[0]
@@ -100,7 +103,9 @@ def test_paired_is_the_mean_over_disjoint_pairs_without_the_first_sample(
     naive = np.mean(
         [naive_log_distance(actions[1 + k], actions[1 + pairs + k]) for k in range(pairs)], axis=0
     )
-    np.testing.assert_allclose(paired(pairs).estimate(actions), naive, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(paired(pairs).estimate)(actions), naive, rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Training a decoder, and the decoder that comes with the package."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -65,34 +66,38 @@ def small():
     return decoder, {**variables, "params": jax.tree.unflatten(tree, noisy)}
 
 
+forward = jax.jit(products.forward)
+
+
 def test_matrix_products_compute_what_the_decoder_computes_in_training(small):
     decoder, variables = small
     latents = gan.draw_latents(jax.random.key(2), 5)
-    expected, _ = decoder.apply(variables, latents, train=True, mutable=["batch_stats"])
-    logits, _ = products.forward(variables["params"], latents)
+    train = partial(decoder.apply, train=True, mutable=["batch_stats"])
+    expected, _ = jax.jit(train)(variables, latents)
+    logits, _ = forward(variables["params"], latents)
     np.testing.assert_allclose(logits, expected, rtol=0.0, atol=1e-5)
 
 
 def test_moments_make_the_decoder_compute_without_the_batch_what_it_did_with_it(small):
     decoder, variables = small
     latents = gan.draw_latents(jax.random.key(2), 5)
-    logits, moments = products.forward(variables["params"], latents)
-    alone = decoder.apply({**variables, "batch_stats": moments}, latents)
+    logits, moments = forward(variables["params"], latents)
+    alone = jax.jit(decoder.apply)({**variables, "batch_stats": moments}, latents)
     np.testing.assert_allclose(alone, logits, rtol=0.0, atol=1e-5)
 
 
 def test_what_the_critic_sees_is_the_likeliest_tile_with_the_gradient_of_probabilities(small):
     decoder, variables = small
     latents = gan.draw_latents(jax.random.key(2), 3)
-    seen, _ = gan.generate(variables["params"], latents)
-    logits, _ = products.forward(variables["params"], latents)
+    seen, _ = jax.jit(gan.generate)(variables["params"], latents)
+    logits, _ = forward(variables["params"], latents)
     np.testing.assert_array_equal(seen.argmax(-1), logits.argmax(-1))
     np.testing.assert_allclose(jnp.sort(seen, axis=-1)[..., -2:].sum(-1), 1.0, atol=1e-6)
     grad = jax.grad(lambda params: gan.generate(params, latents)[0][..., 0].sum())
     soft = jax.grad(
         lambda params: jax.nn.softmax(products.forward(params, latents)[0])[..., 0].sum()
     )
-    ours, theirs = (f(variables["params"])["deconv4"]["kernel"] for f in (grad, soft))
+    ours, theirs = (jax.jit(f)(variables["params"])["deconv4"]["kernel"] for f in (grad, soft))
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
     assert jnp.abs(theirs).max() > 1e-3
 

@@ -1,11 +1,8 @@
-"""Saved policies at play: the page for the browser, the GIF, and what cannot be drawn."""
+"""Episodes drawn: the page for the browser, the GIF, and what cannot be drawn."""
 
 import base64
-import contextlib
-import io
 import json
 import re
-import shutil
 import zlib
 from pathlib import Path
 
@@ -17,27 +14,13 @@ from PIL import Image
 
 import envs
 from envs import render
-from experiments.__main__ import main
+from tests.test_runs import command
 
 MODELS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 ELLIPSOID = """
 <mujoco><worldbody><body><freejoint/><geom type="ellipsoid" size="1 2 3"/></body></worldbody>
 </mujoco>
 """
-TINY = (
-    "--seeds 2 --algorithm.hidden 16 16 --algorithm.latent-size 4 --train.env-steps 200 "
-    "--train.epochs 1 --train.batch-size 32 --train.learning-starts 32 --eval.episodes 2 "
-    "--eval.final-episodes 2 --eval.sr5-groups 1"
-)
-EPISODES = 2
-
-
-def command(*words: object) -> tuple[int, str]:
-    """Run a command in this process. -> its exit code, and all that it said."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = main([str(word) for word in words])
-    return code, said.getvalue()
 
 
 def scene_of(page: str) -> dict:
@@ -159,60 +142,3 @@ def test_render_needs_the_folder_of_a_run(tmp_path):
     code, said = command("render", tmp_path)
     assert code == 2
     assert "is not a run folder" in said
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory) -> Path:
-    runs = tmp_path_factory.mktemp("runs")
-    code, said = command("run", "pointmaze_simple_amortized", *TINY.split(), "--runs-dir", runs)
-    assert code == 0, said
-    (folder,) = runs.glob("*/*")
-    return folder
-
-
-@pytest.mark.heavy
-def test_saved_policy_is_played_and_drawn(run_folder):
-    code, said = command("render", run_folder, "--episodes", EPISODES, "--member", 1)
-    assert code == 0, said
-    (place,) = (run_folder / "render").iterdir()
-    assert f"{place}: " in said
-    lengths = [int(n) for n in re.findall(r"episode \d: return .*, (\d+) env steps", said)]
-    assert len(lengths) == EPISODES
-    assert (place / "trajectories.png").stat().st_size > 0
-    for number, length in enumerate(lengths, start=1):
-        states = scene_of((place / f"episode_{number}.html").read_text())["states"]["x"]
-        assert len(states) == -(-length // 4)
-        assert states[0]["pos"] == [[0.0, 0.0, 0.0]]
-        assert states[-1]["pos"] != [[0.0, 0.0, 0.0]]
-    if "note: no GIFs: " in said:
-        pytest.skip(said)
-    frames, lasting = frames_of(place / "episode_1.gif")
-    assert sum(lasting) == 40 * -(-lengths[0] // 4)
-    assert (frames[0] != frames[-1]).any()
-
-
-@pytest.mark.heavy
-@pytest.mark.parametrize(
-    ("words", "part"),
-    [
-        ("--episodes 0", "episodes=0 must be at least 1"),
-        ("--episodes many", "invalid int value: 'many'"),
-        ("--member 2", "member=2 must be in 0..1"),
-        ("--hparams.beta 0.3", "only env can differ from training"),
-        ("--epsodes 3", "--epsodes"),
-    ],
-)
-def test_what_cannot_be_rendered_is_refused(run_folder, words, part):
-    code, said = command("render", run_folder, *words.split())
-    assert code == 2
-    (error,) = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert part in error
-
-
-@pytest.mark.heavy
-def test_run_without_a_checkpoint_is_refused(run_folder, tmp_path):
-    shutil.copy(run_folder / "config.json", tmp_path)
-    code, said = command("render", tmp_path)
-    assert code == 2
-    assert "there is no checkpoint that can be read" in said
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json"]

@@ -1,20 +1,10 @@
-"""The random obstacle test: how it counts, and the command from a saved run to its pictures."""
-
-import json
+"""The random obstacle test: how it counts. tests/test_saved_maze.py has the command."""
 
 import numpy as np
 import pytest
 
 from drac_jax import robustness
 from drac_jax.evaluate import Episodes
-from experiments.__main__ import main
-
-TINY = (
-    "run pointmaze_simple_amortized --seeds 2 --algorithm.hidden 16 16 "
-    "--algorithm.latent-size 4 --train.env-steps 64 --train.epochs 1 --train.num-envs 8 "
-    "--train.batch-size 16 --train.learning-starts 16 --eval.episodes 2 --eval.final-episodes 2 "
-    "--eval.sr5-groups 1"
-)
 
 
 def episodes_of(goals: np.ndarray) -> Episodes:
@@ -51,29 +41,3 @@ def test_ceiling_is_what_so_few_episodes_can_show(episodes, modes, score):
     most = robustness.ceiling(episodes, num_goals=4)
     assert most["eval/reachable_modes"] == modes
     assert most["eval/multi_goal_score"] == pytest.approx(score)
-
-
-@pytest.mark.heavy
-def test_saved_run_is_played_on_perturbed_maps(tmp_path, capsys):
-    assert main([*TINY.split(), "--runs-dir", str(tmp_path)]) == 0
-    (folder,) = (tmp_path / "pointmaze_simple_amortized").iterdir()
-    asked = ["--episodes", "2", "--maps", "2", "--walls", "3"]
-    capsys.readouterr()
-    assert main(["robustness", str(folder), *asked]) == 0
-    table = capsys.readouterr().out.splitlines()
-    assert any(line.split() == ["walls", "return", "goals", "score", "arrive"] for line in table)
-    found = json.loads((folder / "robustness.json").read_text())
-    assert [(r["seed"], r["walls"]) for r in found["records"]] == [
-        (seed, walls) for seed in (0, 1) for walls in range(4)
-    ]
-    assert found["config"] == {"episodes": 2, "maps": 2, "walls": 3}
-    for name in ("robustness.png", "robustness_maps.png"):
-        assert (folder / name).stat().st_size > 0
-    for words, message in (
-        (["--episodes", "0"], "episodes=0 must be at least 1"),
-        (["--walls", "60"], "k="),
-        (["--map", "2"], "--maps"),
-    ):
-        assert main(["robustness", str(folder), *words]) == 2
-        said = capsys.readouterr().err
-        assert message in said and said.count("\n") == 1

@@ -88,6 +88,7 @@ def test_whole_run_is_its_start_and_its_epochs_bit_for_bit(runs):
         np.testing.assert_array_equal(values, [m[name] for _, m in runs.epochs], err_msg=name)
 
 
+@pytest.mark.heavy
 def test_swept_member_is_as_if_alone(runs):
     members = sweep.members(DracHParams(), SEEDS, {"beta": BETAS})
 
@@ -102,6 +103,7 @@ def test_swept_member_is_as_if_alone(runs):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.heavy
 def test_members_of_a_run_are_as_if_alone(runs):
     """Whether an accelerator takes them side by side or a CPU in turn."""
     starts = jax.tree.map(lambda x: jnp.stack([x, x]), runs.started)
@@ -138,6 +140,7 @@ def test_ring_holds_whole_rows_within_the_capacity(runs):
     assert set(np.unique(rewards)) <= {1.0, 2.0, 3.0}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "changes",
     [{"store_next_obs": False}, {"n_step": 3}, {"strata": 3, "batch_size": 12}],

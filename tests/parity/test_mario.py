@@ -15,21 +15,19 @@ from envs.mario.level_gen import begin, make_level_gen
 from experiments.throughput.mario_numpy import NumpyLevelGen
 from tests import reference
 
-FOLDER = reference.DATA / "mario"
 CLOSE = {"js": 2e-6, "kl": 3e-5, "multifacet": 2e-5, "puzzle": 2e-4, "probability": 1e-4}
 VALUES = {"multifacet": "mf", "puzzle": "mp"}
 
 
 @pytest.fixture(scope="module")
 def golden():
-    return reference.load("golden_public", FOLDER)
+    return reference.load("mario/golden_public")
 
 
 @pytest.fixture(scope="module")
 def variables(tmp_path_factory):
-    source = reference.find("reference_decoder", FOLDER)
     target = tmp_path_factory.mktemp("decoder") / "ours.npz"
-    assert import_decoder([str(source), "--out", str(target)]) == 0
+    assert import_decoder([str(reference.decoder()), "--out", str(target)]) == 0
     return load_weights(target)
 
 
