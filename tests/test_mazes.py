@@ -91,5 +91,29 @@ def test_time_limits_are_the_maps_own_unless_given():
     assert mazes.choose("hard")[2] == 600
     assert mazes.choose("hard", 500)[2] == 500
     assert mazes.choose(ROOM, 20) == ("custom", ROOM, 20)
-    with pytest.raises(ValueError, match="max_steps=None"):
-        mazes.choose(ROOM)
+    assert mazes.choose(ROOM) == ("custom", ROOM, 500)
+    with pytest.raises(ValueError, match="max_steps=0 must be at least 1"):
+        mazes.choose(ROOM, 0)
+
+
+def test_obstacles_end_episodes_in_the_authors_dynamics_only():
+    authors, farama = (
+        mazes.build(ROOM, obstacles=True, dynamics=name) for name in ("authors", "farama")
+    )
+    np.testing.assert_array_equal(authors.walls[authors.fatal], [[-0.5, -0.5, 0.5, 0.5]])
+    assert not farama.fatal.any()
+    assert not mazes.build(ROOM).fatal.any()
+    with pytest.raises(ValueError, match="dynamics='author' is unknown; use 'authors'"):
+        mazes.build(ROOM, dynamics="author")
+
+
+def test_a_disc_touches_the_walls_that_it_overlaps():
+    walls = np.array([[0.0, 0.0, 1.0, 1.0], [2.0, 0.0, 3.0, 1.0]])
+    for place, expected in [
+        ((1.05, 0.5), [True, False]),
+        ((1.2, 0.5), [False, False]),
+        ((1.08, 1.08), [False, False]),  # 0.11 from the corner
+        ((2.5, 0.5), [False, True]),  # inside
+    ]:
+        touched = mazes.touches(np.float32(walls), np.float32(place), 0.1)
+        np.testing.assert_array_equal(touched, expected)

@@ -109,9 +109,17 @@ def test_maps_are_equally_many_for_each_number_of_walls():
     assert drawn[0] == drawn[1] == ROOM
 
 
-def test_obstacles_are_those_of_the_option():
-    put_up = mazes.build(perturb.put_up_obstacles(ROOM))
-    np.testing.assert_array_equal(put_up.walls, mazes.build(ROOM, obstacles=True).walls)
+@each_map
+def test_obstacles_that_are_walls_already_are_not_free(name):
+    layout = mazes.LAYOUTS[name]
+    for seed in range(5):
+        before, after = (
+            cells_of(mazes.read(layout)),
+            cells_of(perturb.random_walls(layout, 10, seed, obstacles=True)),
+        )
+        assert set(before[before != after]) == {"."}
+        blocked = ["".join(row).replace("o", "#") for row in after]
+        assert {tuple(spot) for spot in np.argwhere(after == "G")} <= reached(blocked)
 
 
 def test_goals_that_are_left_keep_their_numbers():

@@ -1,6 +1,7 @@
-"""The point maze on MJX against traces of C MuJoCo: three maps, with and without obstacles."""
+"""The point maze on MJX against traces of C MuJoCo: two dynamics, two versions of MuJoCo, three
+maps, with and without obstacles."""
 
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -10,17 +11,28 @@ import pytest
 
 from envs import make, mazes
 from envs.mazes import ARRIVAL_REWARD, arrival, progress
-from envs.point_maze import CONTACT_RADIUS, make_physics
+from envs.point_maze import CONTACT_RADIUS, MAX_SPEED, MOVES, RADIUS, Motion, make_physics
 from tests import reference
 
 pytestmark = pytest.mark.heavy
 
-FILES = {"3.17": "pointmaze", "3.1.6": "pointmaze_mujoco316"}
+# dynamics and MuJoCo version -> file
+FILES = {
+    ("authors", "3.17"): "pointmaze_authors",
+    ("authors", "3.1.6"): "pointmaze_authors_mujoco316",
+    ("farama", "3.17"): "pointmaze",
+    ("farama", "3.1.6"): "pointmaze_mujoco316",
+}
+each_file = pytest.mark.parametrize("kind", FILES, ids=" ".join)
+each_dynamics = pytest.mark.parametrize("dynamics", MOVES)
 VARIANTS = [(layout, mode) for layout in mazes.LAYOUTS for mode in ("train", "obstacles")]
 NUM_WALLS = 128  # every map is padded to as many, so that one compiled step serves them all
 FAR_BOX = [1e3, 1e3, 1e3 + 1, 1e3 + 1]
-TOLERANCE = 1e-4  # of position, velocity and dense reward, after one step
-SEAM_REACH = 0.15  # from a seam; the point reaches 0.104, and moves up to 0.05 in a step
+TOLERANCE = 2e-4  # of position, velocity and dense reward, after one step
+# Of an open loop of 200 env steps: position and velocity, three times what float32 was seen to do.
+OPEN_LOOP = {"authors": (1e-3, 9e-3), "farama": (1e-4, 1e-3)}
+# From a seam; the point reaches 0.104, and moves up to 0.05 in a physics step.
+SEAM_REACH = {"authors": 0.21, "farama": 0.16}
 
 
 class Steps(NamedTuple):
@@ -35,89 +47,89 @@ class Steps(NamedTuple):
     goal: np.ndarray
     terminated: np.ndarray
     contact: np.ndarray
+    hit: np.ndarray
 
 
-def maze_of(variant: tuple[str, str], merge: bool) -> mazes.Maze:
+def maze_of(variant: tuple[str, str], merge: bool, dynamics: str) -> mazes.Maze:
     layout, mode = variant
-    return mazes.build(mazes.LAYOUTS[layout], obstacles=mode == "obstacles", merge=merge)
+    obstacles = mode == "obstacles"
+    return mazes.build(mazes.LAYOUTS[layout], 1.0, obstacles, merge, dynamics)
 
 
-def padded_walls(merge: bool) -> np.ndarray:
+def padded_walls(merge: bool, dynamics: str) -> np.ndarray:
     """The walls of every variant. -> [V, NUM_WALLS, 4]."""
-    walls = [maze_of(variant, merge).walls for variant in VARIANTS]
+    walls = [maze_of(variant, merge, dynamics).walls for variant in VARIANTS]
     fill = [np.tile(FAR_BOX, (NUM_WALLS - len(boxes), 1)) for boxes in walls]
     return np.stack([np.concatenate(pair) for pair in zip(walls, fill, strict=True)])
 
 
+def limited(obs: np.ndarray, dynamics: str) -> np.ndarray:
+    """Turn what was observed [N, 4] into what the next step starts from."""
+    speed = np.abs(obs[:, 2:]).max(axis=1, keepdims=True, initial=0.0)
+    scale = MAX_SPEED / np.maximum(speed, MAX_SPEED) if dynamics == "authors" else 1.0
+    return np.concatenate([obs[:, :2], obs[:, 2:] * scale], axis=1)
+
+
 @cache
-def recorded(version: str) -> Steps:
-    data = reference.load(FILES[version])
+def recorded(kind: tuple[str, str]) -> Steps:
+    data = reference.load(FILES[kind])
     parts = []
     for number, (layout, mode) in enumerate(VARIANTS):
-        of = {
-            name: data[f"{layout}_{mode}_{name}"]
-            for name in (
-                "obs",
-                "action",
-                "reward",
-                "reward_dense",
-                "target",
-                "terminated",
-                "wall_contact",
-            )
-        }
-        valid = data[f"{layout}_{mode}_valid"]
-        parts.append(
-            Steps(
-                np.full(valid.sum(), number),
-                of["obs"][:, :-1][valid],
-                of["action"][valid],
-                of["obs"][:, 1:][valid],
-                of["reward"][valid],
-                of["reward_dense"][valid],
-                of["target"][valid],
-                of["terminated"][valid],
-                of["wall_contact"][valid],
-            )
-        )
+        prefix = f"{layout}_{mode}_"
+        valid = data[prefix + "valid"]
+        none = np.zeros(valid.shape, bool)
+        names = ("reward", "reward_dense", "target", "terminated", "wall_contact")
+        told = [data[prefix + name][valid] for name in names]
+        hit = data.get(prefix + "obstacle_hit", none)[valid]
+        obs, action = data[prefix + "obs"], data[prefix + "action"]
+        before = limited(obs[:, :-1][valid], kind[0])
+        moved = (before, action[valid], obs[:, 1:][valid])
+        parts.append(Steps(np.full(valid.sum(), number), *moved, *told, hit))
     return Steps(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-@cache
-def compiled_step(version: str):
-    return jax.jit(jax.vmap(make_physics(NUM_WALLS, CONTACT_RADIUS[version])))
+def motion(kind: tuple[str, str]):
+    """Make (walls [N, W, 4], state [N, 4], action [N, 2]) -> Motion of N points."""
+    dynamics, version = kind
+    physics = make_physics(NUM_WALLS, CONTACT_RADIUS[version])
+    return jax.vmap(lambda walls, *point: MOVES[dynamics](partial(physics, walls), *point))
 
 
 @cache
-def single_steps(version: str, merge: bool) -> np.ndarray:
-    """Step once from every recorded state. -> [N, 4]."""
-    steps = recorded(version)
-    walls = padded_walls(merge)[steps.variant]
+def compiled_step(kind: tuple[str, str]):
+    return jax.jit(motion(kind))
+
+
+@cache
+def single_steps(kind: tuple[str, str], merge: bool) -> Motion:
+    """Step once from every recorded state. -> leaves [N, ...]."""
+    steps = recorded(kind)
+    walls = padded_walls(merge, kind[0])[steps.variant]
     inputs = (walls, steps.before, steps.action)
-    return np.asarray(compiled_step(version)(*(jnp.asarray(x, jnp.float32) for x in inputs)))
+    return jax.device_get(compiled_step(kind)(*(jnp.asarray(x, jnp.float32) for x in inputs)))
 
 
-@pytest.mark.parametrize("version", FILES)
-def test_a_step_from_any_recorded_state_is_the_references(version):
-    steps = recorded(version)
-    error = np.abs(single_steps(version, merge=False) - steps.after)
+@each_file
+def test_a_step_from_any_recorded_state_is_the_references(kind):
+    steps = recorded(kind)
+    error = np.abs(single_steps(kind, merge=False).obs - steps.after)
     for number, variant in enumerate(VARIANTS):
         here = steps.variant == number
         position, velocity = error[here, :2].max(), error[here, 2:].max()
         contacts = (here & steps.contact).sum()
         print(
-            f"{version} {variant}: {here.sum()} steps, {contacts} contacts, "
+            f"{kind} {variant}: {here.sum()} steps, {contacts} contacts, "
             f"position {position:.1e}, velocity {velocity:.1e}"
         )
-    assert steps.contact.sum() > 800
+    assert steps.contact.sum() > (650 if kind[0] == "authors" else 800)
     assert error.max() < TOLERANCE
 
 
-@pytest.mark.parametrize("version", FILES)
-def test_goals_and_rewards_are_the_references(version):
-    steps, after = recorded(version), single_steps(version, merge=False)
+@each_file
+def test_goals_and_rewards_are_the_references(kind):
+    steps, after = recorded(kind), single_steps(kind, merge=False).obs
     for number, variant in enumerate(VARIANTS):
-        maze, here = maze_of(variant, merge=False), steps.variant == number
+        maze, here = maze_of(variant, False, kind[0]), steps.variant == number
         goals = jnp.asarray(maze.goals, jnp.float32)
         before, now = jnp.float32(steps.before[here, :2]), jnp.asarray(after[here, :2])
         goal = np.asarray(jax.vmap(arrival, (None, None, 0))(goals, maze.half, now))
@@ -126,27 +138,44 @@ def test_goals_and_rewards_are_the_references(version):
         clear = (np.abs(offset - maze.half) > TOLERANCE).all(axis=1)
         assert (~clear).sum() <= 2
         np.testing.assert_array_equal(goal[clear], steps.goal[here][clear])
-        np.testing.assert_array_equal((goal > 0)[clear], steps.terminated[here][clear])
+        ends = (goal > 0) | steps.hit[here]
+        np.testing.assert_array_equal(ends[clear], steps.terminated[here][clear])
         sparse = np.where(goal > 0, ARRIVAL_REWARD, 0.0)
         np.testing.assert_array_equal(sparse[clear], steps.reward[here][clear])
         dense = np.where(goal > 0, ARRIVAL_REWARD, gained)
         np.testing.assert_allclose(dense[clear], steps.dense[here][clear], rtol=0, atol=TOLERANCE)
 
 
-def test_open_loop_stays_on_the_references_trajectory():
-    data = reference.load(FILES["3.17"])
-    physics = jax.vmap(make_physics(NUM_WALLS, CONTACT_RADIUS["3.17"]))
+@pytest.mark.parametrize("version", CONTACT_RADIUS)
+def test_obstacles_are_touched_where_the_reference_says(version):
+    kind = ("authors", version)
+    steps, places = recorded(kind), single_steps(kind, merge=False).contact
+    for number, variant in enumerate(VARIANTS):
+        maze, here = maze_of(variant, False, "authors"), steps.variant == number
+        touched = jax.vmap(mazes.touches, (None, 0, None))(
+            jnp.float32(maze.walls), jnp.asarray(places[here]), RADIUS
+        )
+        hit = (np.asarray(touched) & maze.fatal).any(axis=1)
+        np.testing.assert_array_equal(hit, steps.hit[here])
+    assert steps.hit.sum() >= 9
+
+
+@each_dynamics
+def test_open_loop_stays_on_the_references_trajectory(dynamics):
+    kind = (dynamics, "3.17")
+    data = reference.load(FILES[kind])
+    move = motion(kind)
     obs, action = (
         np.concatenate([data[f"{layout}_{mode}_{name}"] for layout, mode in VARIANTS])
         for name in ("obs", "action")
     )
-    walls = jnp.asarray(padded_walls(merge=False), jnp.float32).repeat(8, axis=0)
+    walls = jnp.asarray(padded_walls(False, dynamics), jnp.float32).repeat(8, axis=0)
 
     @jax.jit
     def play(start, actions):
         def step(state, action):
-            after = physics(walls, state, action)
-            return after, after
+            after = move(walls, state, action)
+            return after.state, after.obs
 
         return jax.lax.scan(step, start, actions)[1]
 
@@ -154,8 +183,9 @@ def test_open_loop_stays_on_the_references_trajectory():
     error = np.abs(np.asarray(path).swapaxes(0, 1) - obs[:, 1:])  # NaN after an episode's end
     position, velocity = np.nanmax(error[..., :2]), np.nanmax(error[..., 2:])
     print(f"open loop of 48 episodes: position {position:.1e}, velocity {velocity:.1e}")
-    assert position < 1e-4
-    assert velocity < 1e-3
+    # Contacts make rounding grow; the authors' episodes have twice the physics steps.
+    assert position < OPEN_LOOP[dynamics][0]
+    assert velocity < OPEN_LOOP[dynamics][1]
 
 
 def seams(variant: tuple[str, str]) -> np.ndarray:
@@ -164,7 +194,7 @@ def seams(variant: tuple[str, str]) -> np.ndarray:
     . .        the corner in the middle belongs to both walls below and sticks out of neither:
     # #        the boxes of two cells meet there, a merged box runs through
     """
-    cells = maze_of(variant, merge=False).cells
+    cells = maze_of(variant, False, "farama").cells
     solid = "#o" if variant[1] == "obstacles" else "#"
     is_wall = np.array([[cell in solid for cell in row] for row in cells])
     rows, columns = is_wall.shape
@@ -177,45 +207,58 @@ def seams(variant: tuple[str, str]) -> np.ndarray:
     return np.array(corner)
 
 
-def test_merged_walls_differ_from_the_references_only_at_seams():
-    steps = recorded("3.17")
-    error = np.abs(single_steps("3.17", merge=True) - steps.after).max(axis=1)
+@each_dynamics
+def test_merged_walls_differ_from_the_references_only_at_seams(dynamics):
+    kind = (dynamics, "3.17")
+    steps = recorded(kind)
+    error = np.abs(single_steps(kind, merge=True).obs - steps.after).max(axis=1)
     at_seam = np.zeros(len(error), bool)
     for number, variant in enumerate(VARIANTS):
         here = steps.variant == number
         reach = np.abs(steps.before[here, None, :2] - seams(variant)).max(axis=-1)
-        at_seam[here] = (reach < SEAM_REACH).any(axis=1)
+        at_seam[here] = (reach < SEAM_REACH[dynamics]).any(axis=1)
     differs = error > TOLERANCE
     print(
         f"merged walls: {differs.sum()} of {steps.contact.sum()} contact steps differ, by at most "
         f"{error.max():.2f} m/s; {(at_seam & steps.contact).sum()} contact steps are at seams"
     )
     assert not (differs & ~at_seam).any()
-    assert differs.sum() <= 5
+    assert differs.sum() <= 10
 
 
-def test_the_whole_environment_follows_the_reference():
-    data = reference.load(FILES["3.17"])
-    env = make("point_maze", layout="simple", reward="dense", merge_walls=False)
+@each_dynamics
+@pytest.mark.parametrize("mode", ["train", "obstacles"])
+def test_the_whole_environment_follows_the_reference(dynamics, mode):
+    data = reference.load(FILES[dynamics, "3.17"])
+    env = make(
+        "point_maze",
+        layout="simple",
+        reward="dense",
+        obstacles=mode == "obstacles",
+        merge_walls=False,
+        dynamics=dynamics,
+        contacts_of="3.17",
+    )
     names = ("obs", "action", "reward_dense", "target", "terminated", "length")
-    obs, action, reward, goal, terminated, length = (data[f"simple_train_{n}"] for n in names)
+    obs, action, reward, goal, terminated, length = (data[f"simple_{mode}_{n}"] for n in names)
     state = env.reset(jax.random.split(jax.random.key(0), len(obs)))
     step = jax.jit(env.step)
     np.testing.assert_allclose(state.obs, obs[:, 0], rtol=0, atol=TOLERANCE)
-    for t in range(length.min()):  # until the first episode ends
+    for t in range(min(length.min(), env.spec.max_steps)):  # until the first episode ends
         state = step(state, jnp.asarray(action[:, t]))
         seen = state.info["terminal_obs"]
         np.testing.assert_allclose(seen, obs[:, t + 1], rtol=0, atol=1e-3)
         np.testing.assert_allclose(state.reward, reward[:, t], rtol=0, atol=1e-3)
         np.testing.assert_array_equal(state.info["goal"], goal[:, t])
-        np.testing.assert_array_equal(state.done, terminated[:, t])
+        # A script may go on past the time limit, where ours ends.
+        np.testing.assert_array_equal(state.done & ~state.info["truncation"], terminated[:, t])
     assert state.done.any()
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids="_".join)
 def test_maps_are_the_references(variant):
-    data = reference.load(FILES["3.17"])
-    maze = maze_of(variant, merge=False)
+    data = reference.load(FILES["authors", "3.17"])
+    maze = maze_of(variant, False, "authors")
     prefix = "_".join(variant)
     np.testing.assert_array_equal(maze.goals, data[f"{prefix}_goals"])
     np.testing.assert_array_equal(maze.start, data[f"{prefix}_start"])
