@@ -28,6 +28,10 @@ class Interrupted(Exception):
     """The user asked to stop; everything up to the last epoch is saved."""
 
 
+class NoCheckpoint(ValueError):
+    """A run has no checkpoint that can be read."""
+
+
 class Programs(NamedTuple):
     """The compiled functions of a run, over all members at once."""
 
@@ -63,8 +67,15 @@ class Run:
         return self._train(programs, programs.init(self.train_keys, self.hparams))
 
     def resume(self) -> dict[str, Any]:
-        """Go on from the newest checkpoint that can be read. -> the summary."""
-        state, self.first = load_state(self.job, self.shapes, self.checkpoints, self.reporter)
+        """Go on from the newest checkpoint that can be read, or from the beginning where there is
+        none: the run was killed before its first. -> the summary."""
+        try:
+            state, self.first = load_state(self.job, self.shapes, self.checkpoints, self.reporter)
+        except NoCheckpoint:
+            self.reporter.say(f"{self.folder} has no checkpoint yet: starting from the beginning")
+            if self.writes:
+                report.drop_records_after(self.folder / report.METRICS, 0)
+            return self.start()
         if self.writes:
             report.drop_records_after(self.folder / report.METRICS, self.first)
         total = self.job.schedule.epochs
@@ -262,12 +273,12 @@ def load_state(
             checkpoints.drop(epoch)
             continue
         raise ValueError(f"the checkpoint was written with another config: {'; '.join(found)}")
-    raise ValueError("there is no checkpoint that can be read; start a new run")
+    raise NoCheckpoint("there is no checkpoint that can be read; start a new run")
 
 
 @contextmanager
 def _stop_requests(reporter: Reporter) -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a flag, so that the epoch is finished and saved."""
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a flag: the epoch is finished and saved."""
     asked: list[int] = []
 
     def note(number: int, frame: Any) -> None:
@@ -275,7 +286,7 @@ def _stop_requests(reporter: Reporter) -> Iterator[Callable[[], bool]]:
         reporter.say("stopping after this epoch; press Ctrl-C again to stop at once")
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, note) for number in signals]
     try:
         yield lambda: bool(asked)

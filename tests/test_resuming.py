@@ -1,0 +1,55 @@
+"""Runs that were ended before their first checkpoint, and ends that a terminal or a batch system
+asks for."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.test_runs import (
+    TINY,
+    command,
+    only_run_in,
+    records_of,
+    saved_epochs,
+    signal_when,
+    start,
+    without_times,
+)
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    runs = tmp_path_factory.mktemp("finished")
+    outcome = command(*TINY, "--runs-dir", runs)
+    assert outcome.code == 0, outcome.said
+    return only_run_in(runs)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(finished, tmp_path):
+    shutil.copy(finished / "config.json", tmp_path)
+    first = records_of(finished)[0]
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(first) + "\n")
+    outcome = command("run", "--resume", tmp_path)
+    assert outcome.code == 0, outcome.said
+    assert "has no checkpoint yet: starting from the beginning" in outcome.said
+    assert without_times(records_of(tmp_path)) == without_times(records_of(finished))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_asked_to_end_saves_its_epoch(number, tmp_path):
+    longer = [*TINY, "--train.env-steps", "4000", "--train.epochs", "100"]
+    ended = signal_when(
+        start(*longer, "--runs-dir", tmp_path),
+        lambda: any(path.stat().st_size for path in tmp_path.glob("*/*/metrics.jsonl")),
+        number,
+    )
+    folder = only_run_in(tmp_path)
+    assert ended.code == 130, ended.said
+    assert f"--resume {folder}" in ended.said
+    epochs = max(record["epoch"] for record in records_of(folder))
+    assert saved_epochs(folder)[-1] == epochs < 100
