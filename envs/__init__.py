@@ -1,7 +1,7 @@
 """The environments, by name."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
@@ -34,6 +34,7 @@ def _from(module: str, factory: str, *bound: str) -> Callable[[], Callable[..., 
     return load
 
 
+ADAPT_OPTIONS = ("max_steps", "obs_key", "pool_size")
 LOCOMOTION = ("ant", "halfcheetah", "hopper", "humanoid", "swimmer", "walker2d")
 
 # name -> how to get the task's factory, and the size of its reset pool (1: the start is fixed).
@@ -48,12 +49,17 @@ ENVIRONMENTS: dict[str, tuple[Callable[[], Callable[..., Task]], int]] = {
 }
 
 
-def make(name: str, **options: Any) -> Environment:
+def make(name: Any, **options: Any) -> Environment:
     """Make a batched environment by name; options are those of its task.
 
-    `brax:<name>` and `playground:<name>` load one of those libraries (see `adapters.load`).
-    Raises ValueError for an unknown name (with the nearest) or option (with those there are).
+    `brax:<name>` and `playground:<name>` load one of those libraries (see `adapters.load`). A
+    Task, an Environment or an object with Brax's protocol goes to `adapters.adapt`, with its
+    options. Raises ValueError for an unknown name (with the nearest) or option (with those there
+    are), and for an object that is none of these.
     """
+    if not isinstance(name, str):
+        _check_options(f"an environment of type {type(name).__name__}", options, ADAPT_OPTIONS)
+        return adapt(name, **options)
     if ":" in name:
         return load(name, **options)
     if name not in ENVIRONMENTS:
@@ -61,7 +67,10 @@ def make(name: str, **options: Any) -> Environment:
         raise ValueError(f"environment {name!r} is unknown; nearest: {', '.join(near)}")
     factory, pool_size = ENVIRONMENTS[name]
     make_task = factory()
-    known = inspect.signature(make_task).parameters
-    if unknown := set(options) - set(known):
-        raise ValueError(f"{name} has no option {sorted(unknown)[0]!r}; it has {', '.join(known)}")
+    _check_options(name, options, inspect.signature(make_task).parameters)
     return batch(make_task(**options), pool_size)
+
+
+def _check_options(what: str, options: Mapping[str, Any], known: Collection[str]) -> None:
+    if unknown := set(options) - set(known):
+        raise ValueError(f"{what} has no option {sorted(unknown)[0]!r}; it has {', '.join(known)}")

@@ -94,6 +94,17 @@ def test_mistakes_are_answered_with_what_to_use(name, options, message):
         make(name, **options)
 
 
+def test_a_task_or_an_environment_is_made_as_well_as_a_name():
+    task = toys.countdown()
+    env = make(task, max_steps=7)
+    assert (env.spec.name, env.spec.max_steps) == (task.spec.name, 7)
+    assert make(env) is env
+    with pytest.raises(ValueError, match="type Task has no option 'layout'; it has max_steps"):
+        make(task, layout="simple")
+    with pytest.raises(ValueError, match="reset"):
+        make(object(), max_steps=7)
+
+
 def test_an_empty_reset_pool_is_refused():
     with pytest.raises(ValueError, match="pool_size=0 must be at least 1"):
         batch(toys.countdown(), pool_size=0)
