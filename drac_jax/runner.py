@@ -286,7 +286,9 @@ def _stop_requests(reporter: Reporter) -> Iterator[Callable[[], bool]]:
         reporter.say("stopping after this epoch; press Ctrl-C again to stop at once")
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
+        signals.append(signal.SIGHUP)
     before = [signal.signal(number, note) for number in signals]
     try:
         yield lambda: bool(asked)

@@ -53,3 +53,18 @@ def test_a_run_that_is_asked_to_end_saves_its_epoch(number, tmp_path):
     assert f"--resume {folder}" in ended.said
     epochs = max(record["epoch"] for record in records_of(folder))
     assert saved_epochs(folder)[-1] == epochs < 100
+
+
+def test_a_run_under_nohup_outlives_its_terminal(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which a child inherits
+    try:
+        process = start(*TINY, "--runs-dir", tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    ended = signal_when(
+        process,
+        lambda: any(path.stat().st_size for path in tmp_path.glob("*/*/metrics.jsonl")),
+        signal.SIGHUP,
+    )
+    assert ended.code == 0, ended.said
+    assert (only_run_in(tmp_path) / "summary.json").exists()
