@@ -41,13 +41,13 @@ def test_saved_policy_is_played_and_drawn(run_folder):
     assert (place / "trajectories.png").stat().st_size > 0
     for number, length in enumerate(lengths, start=1):
         states = scene_of((place / f"episode_{number}.html").read_text())["states"]["x"]
-        assert len(states) == -(-length // 4)
+        assert len(states) == -(-length // 2)  # a frame is 0.04 s, a step 0.02
         assert states[0]["pos"] == [[0.0, 0.0, 0.0]]
         assert states[-1]["pos"] != [[0.0, 0.0, 0.0]]
     if "note: no GIFs: " in said:
         pytest.skip(said)
     frames, lasting = frames_of(place / "episode_1.gif")
-    assert sum(lasting) == 40 * -(-lengths[0] // 4)
+    assert sum(lasting) == 40 * -(-lengths[0] // 2)
     assert (frames[0] != frames[-1]).any()
 
 
