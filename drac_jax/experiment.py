@@ -1,11 +1,12 @@
 """An experiment as a value: an environment, a method, and presets of every number."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from drac_jax import schedule, sweep
+from drac_jax import ranges, schedule, sweep
 from drac_jax.methods import METHODS, Method
 from drac_jax.schedule import TrainConfig
 from drac_jax.types import Environment, Scene
@@ -104,18 +105,29 @@ def members_of(config: RunConfig) -> sweep.Members:
     return sweep.part(everyone, config.part, config.parts) if config.part else everyone
 
 
+def count_members(config: RunConfig) -> int:
+    """Count seeds x grid without building them."""
+    return config.seeds * math.prod(len(values) for values in config.grid.values())
+
+
+def check_numbers(config: RunConfig) -> None:
+    """Raise ValueError, naming field, value and range, for a number that no run can have."""
+    ranges.check(config)
+    last = config.seed + config.seeds - 1
+    if last > ranges.UINT32:
+        raise ValueError(
+            f"seed={config.seed} makes the last of {config.seeds} seeds {last}, above "
+            f"{ranges.UINT32}; use seed={ranges.UINT32 + 1 - config.seeds} or less"
+        )
+
+
 def check(experiment: Experiment, config: RunConfig, env: Environment) -> list[str]:
-    """Validate a whole configuration before anything is compiled.
+    """Validate what depends on the environment and on several values, before anything is compiled.
+    `check_numbers` comes first.
 
     -> warnings. Raises ValueError, naming field, value and fix.
     """
     method = method_of(experiment)
-    for name, least in {"seeds": 1, "checkpoint_every": 1, "parts": 0, "part": 0}.items():
-        if getattr(config, name) < least:
-            raise ValueError(f"{name}={getattr(config, name)} must be at least {least}")
-    for name, value in vars(config.eval).items():
-        if value < 1:
-            raise ValueError(f"eval.{name}={value} must be at least 1")
     schedule.check(config.train, method.make(env.spec, config.algorithm).num_minibatches)
     names = list(config.grid)
     points = {tuple(label.get(n) for n in names) for label in members_of(config).labels}

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from drac_jax import devices, replay, report, sweep, train
+from drac_jax import devices, ranges, replay, report, sweep, train
 from drac_jax import experiment as exp
 from drac_jax.experiment import Experiment, RunConfig
 from drac_jax.schedule import Schedule, make_schedule, replay_rows
@@ -37,8 +37,7 @@ def prepare(
     num_devices: of each process, None for as many as the run can use. -> the job and warnings.
     Raises ValueError, one line that says what to do.
     """
-    env = experiment.make_env(config.env, False)
-    warnings = exp.check(experiment, config, env)
+    env, warnings = _checked(experiment, config)
     algorithm = exp.method_of(experiment).make(env.spec, config.algorithm)
     members = exp.members_of(config)
     mesh, notes = devices.choose(num_devices, len(members.seeds), config.train.strata)
@@ -91,6 +90,21 @@ def abstract_state(job: Job) -> TrainState:
     return jax.tree.map(lambda x, place: x.update(sharding=place), state, places)
 
 
+def _checked(experiment: Experiment, config: RunConfig) -> tuple[Environment, list[str]]:
+    """Validate a configuration, the cheap checks first. -> its environment and warnings."""
+    exp.check_numbers(config)
+    env = experiment.make_env(config.env, False)
+    # Members beyond counting would fill the memory before anything could say so.
+    if (count := exp.count_members(config)) > ranges.MOST_MEMBERS:
+        grid = "".join(f" x grid.{name} of {len(v)}" for name, v in config.grid.items())
+        raise ValueError(
+            f"seeds={config.seeds}{grid} makes {count} members, whose replays take "
+            f"{report.gigabytes(count * _replay_bytes(config, env))}; use at most "
+            f"{ranges.MOST_MEMBERS} members"
+        )
+    return env, exp.check(experiment, config, env)
+
+
 def check_memory(config: RunConfig, env: Environment, count: int, mesh: Mesh) -> None:
     """Raise ValueError for a replay that cannot fit, with the largest capacity that does."""
     free = _free_bytes(mesh)
@@ -126,13 +140,12 @@ def fewest_parts(experiment: Experiment, config: RunConfig, num_devices: int | N
     """Count the equal parts of the members that must train one after the other to fit in memory:
     replays and agents, which are most of a state. One part a member where even one does not.
     Raises ValueError for values that cannot be run."""
-    env = experiment.make_env(config.env, False)
-    exp.check(experiment, config, env)
+    env, _ = _checked(experiment, config)
     algorithm = exp.method_of(experiment).make(env.spec, config.algorithm)
     agent = jax.eval_shape(
         lambda key: algorithm.init(key, config.hparams, env.spec.obs_size), jax.random.key(0)
     )
-    each, count = _replay_bytes(config, env) + _tree_bytes(agent), len(exp.members_of(config).seeds)
+    each, count = _replay_bytes(config, env) + _tree_bytes(agent), exp.count_members(config)
     for parts in (n for n in range(1, count + 1) if count % n == 0):
         mesh, _ = devices.choose(num_devices, count // parts, config.train.strata)
         if each * (count // parts) <= _free_bytes(mesh):

@@ -1,12 +1,13 @@
 """The paper's methods by name: which options a user may set, and the algorithm they make."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from drac_jax import ranges
 from drac_jax.actors import amortized, diffusion, gaussian, stein_start
 from drac_jax.algorithms import (
     DacerHParams,
@@ -212,14 +213,7 @@ def check_drac(
 
 def check_hparams(spec: EnvSpec, options: Any, hparams: Any) -> list[str]:
     """Refuse values that cannot work in any method: those of the names that methods share."""
-    for field in fields(hparams):
-        name, value = field.name, getattr(hparams, field.name)
-        if name == "alpha_lr" and not value >= 0.0:
-            raise ValueError(f"{name}={value:g} must be at least 0 (0 fixes alpha)")
-        if name in ("alpha", "alpha_init", "actor_lr", "critic_lr") and not value > 0.0:
-            raise ValueError(f"{name}={value:g} must be above 0")
-        if name in ("gamma", "tau") and not 0.0 < value <= 1.0:
-            raise ValueError(f"{name}={value:g} must be in (0, 1]")
+    ranges.check(hparams)
     return []
 
 

@@ -23,9 +23,10 @@ def prepare(
     experiment: Experiment, config: RunConfig, preset: str, num_devices: int | None = None
 ) -> tuple[list[Job], list[str]]:
     """Do as `job.prepare`, with one job a part. -> one job where all members fit in memory."""
+    exp.check_numbers(config)
     count = config.parts
     # One member needs no looking after: to make an environment can take seconds.
-    if not (count or config.part) and len(exp.members_of(config).seeds) > 1:
+    if not (count or config.part) and exp.count_members(config) > 1:
         count = jobs.fewest_parts(experiment, config, num_devices)
     if count <= 1 or config.part:
         job, warnings = jobs.prepare(experiment, config, preset, num_devices)

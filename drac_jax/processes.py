@@ -14,6 +14,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from drac_jax import ranges
+
 TEXT_BYTES = 4096
 SILENCE = 300  # seconds without a sign of life until a process counts as dead
 _STATUS = re.compile(r"[A-Z_]+: ")  # what the runtime's errors begin with, ValueErrors among them
@@ -32,14 +34,17 @@ class Cluster:
 
 def check(cluster: Cluster) -> None:
     """Raise ValueError where the values cannot be."""
+    ranges.check_number("coordinator_timeout", cluster.timeout, "--coordinator-timeout")
     given = (cluster.address, cluster.count, cluster.number)
     if given == (None, None, None):
         return
     if None in given:
         raise ValueError("--coordinator, --num-processes and --process-id go together; give all")
     host, _, port = str(cluster.address).rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not (port.isascii() and port.isdigit()):
         raise ValueError(f"--coordinator {cluster.address!r} must be HOST:PORT, of process 0")
+    ranges.check_number("port", int(port), f"--coordinator {cluster.address!r}: port")
+    ranges.check_number("num_processes", cluster.count, "--num-processes")
     if not 0 <= int(cluster.number or 0) < int(cluster.count or 0):
         raise ValueError(
             f"--process-id {cluster.number} must be in 0..{int(cluster.count or 0) - 1}, the "

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from drac_jax import metrics
+from drac_jax import metrics, ranges
 from drac_jax.evaluate import Episodes
 
 MEASURES = (
@@ -31,9 +31,7 @@ class RobustnessConfig:
 
 def check(config: RobustnessConfig) -> None:
     """Raise ValueError for values that play nothing."""
-    for name, value in vars(config).items():
-        if value < 1:
-            raise ValueError(f"{name}={value} must be at least 1")
+    ranges.check(config)
 
 
 def summarise(

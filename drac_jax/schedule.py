@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from drac_jax import ranges
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -83,10 +85,7 @@ def replay_rows(config: TrainConfig) -> int:
 
 def check(config: TrainConfig, num_minibatches: int = 1) -> None:
     """Raise ValueError, naming field, value and fix, where a config cannot be run."""
-    for field, value in vars(config).items():
-        least = 0 if field in ("learning_starts", "held_envs", "store_next_obs") else 1
-        if value < least:
-            raise ValueError(f"{field}={value} must be at least {least}")
+    ranges.check(config)
     if config.held_envs > config.num_envs:
         raise ValueError(
             f"held_envs={config.held_envs} must be at most num_envs={config.num_envs}; use "

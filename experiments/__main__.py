@@ -88,18 +88,20 @@ def _set_up(args: argparse.Namespace) -> None:
     """Make the devices that are asked for, and meet the other processes, before any array is."""
     import jax
 
+    from drac_jax import processes, ranges
+
     if (count := getattr(args, "devices", None)) is not None:
-        if count < 1:
-            raise ValueError(f"devices={count} must be at least 1")
+        ranges.check_number("devices", count)
         with contextlib.suppress(RuntimeError):  # too late: the run will say how many there are
             jax.config.update("jax_num_cpu_devices", count)
     explicit = [
         getattr(args, name, None) for name in ("coordinator", "num_processes", "process_id")
     ]
+    timeout = getattr(args, "coordinator_timeout", processes.Cluster.timeout)
+    cluster = processes.Cluster(*explicit, timeout)
+    processes.check(cluster)
     if explicit != [None] * 3 or getattr(args, "distributed", False):
-        from drac_jax import processes
-
-        processes.join(processes.Cluster(*explicit, args.coordinator_timeout))
+        processes.join(cluster)
         if not processes.is_first():  # what is said is said once
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 

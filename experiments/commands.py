@@ -10,7 +10,7 @@ from rich.table import Table
 
 from drac_jax import experiment as exp
 from drac_jax import job as jobs
-from drac_jax import parts, plots, processes, report, saved
+from drac_jax import parts, plots, processes, ranges, report, saved
 from drac_jax.dry_run import describe
 from drac_jax.evaluate import Episodes
 from drac_jax.experiment import DEFAULT_PRESET, Experiment, RunConfig
@@ -50,6 +50,8 @@ def list_experiments(args: argparse.Namespace, words: list[str]) -> int:
 def run(args: argparse.Namespace, words: list[str]) -> int:
     """Train, or go on with a run, or only say what would be run."""
     experiment, config, preset = _resumed(args, words) if args.resume else _new(args, words)
+    if args.command == "sweep" and not config.grid:
+        raise ValueError("grid is empty: sweep needs --grid.NAME VALUE VALUE; or use run")
     prepared, warnings = parts.prepare(experiment, config, preset, args.devices)
     for warning in warnings:
         print(f"note: {warning}")
@@ -94,6 +96,8 @@ def evaluate(args: argparse.Namespace, words: list[str]) -> int:
 
 def render(args: argparse.Namespace, words: list[str]) -> int:
     """Play some episodes of a saved policy and draw them: on the map, and as moving pictures."""
+    for name in ("episodes", "member", "seed"):
+        ranges.check_number(name, getattr(args, name), f"--{name}")
     folder, experiment, _, asked = _saved(args, words)
     env = saved.env_to_play(experiment, folder, asked)
     if env.visual is None and env.spec.scene is None:
@@ -121,6 +125,7 @@ def robustness(args: argparse.Namespace, words: list[str]) -> int:
     folder, experiment, identity = _trained(args)
     prog = f"python -m experiments robustness {folder}"
     asked = parse_as(RobustnessConfig, RobustnessConfig(), words, prog)
+    ranges.check(asked)
     _undivided(identity, folder)
     config = saved.config_of(experiment, identity)
     job, _ = jobs.prepare(experiment, config, identity["preset"])
@@ -177,6 +182,7 @@ def _saved(
     folder, experiment, identity = _trained(args)
     trained = saved.config_of(experiment, identity)
     asked = parse(trained, words, f"python -m experiments {args.command} {folder}")
+    exp.check_numbers(asked)
     return folder, experiment, identity, asked
 
 

@@ -18,7 +18,7 @@ TRAIN = {
     "strata": scaling.MOST,
     "batch_size": LONG_BATCH,
     "replay_capacity": 128 * 60,
-    "learning_starts": 0,
+    "learning_starts": 1,
     "epochs": EPOCHS,
 }
 CASES = ((1, 1), (2, 1), (4, 1), (8, 1), (4, 2))  # devices, seeds

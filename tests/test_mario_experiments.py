@@ -11,7 +11,7 @@ from tests import toys
 
 TINY = (
     "--algorithm.hidden 8 8 --train.env-steps 200 --train.num-envs 4 --train.batch-size 8 "
-    "--train.learning-starts 0 --train.epochs 1 --train.updates-per-iteration 1 "
+    "--train.learning-starts 1 --train.epochs 1 --train.updates-per-iteration 1 "
     "--eval.episodes 2 --eval.final-episodes 4"
 )
 

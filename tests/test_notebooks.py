@@ -14,7 +14,7 @@ REPOSITORY = ""
 EXPERIMENT = "multigoal_amortized"
 ARGS = (
     "--preset fast --seeds 2 --algorithm.hidden 8 8 --algorithm.num-samples 3 "
-    "--train.env-steps 1000 --train.epochs 1 --train.batch-size 8 --train.learning-starts 0 "
+    "--train.env-steps 1000 --train.epochs 1 --train.batch-size 8 --train.learning-starts 1 "
     "--eval.episodes 4 --eval.final-episodes 4 --eval.sr5-groups 2"
 )
 SWEEP_STEPS = 300

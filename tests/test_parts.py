@@ -17,7 +17,7 @@ from experiments.__main__ import main
 SWEEP = (
     "sweep multigoal_amortized --grid.beta 0.3 0.6 --seeds 2 --algorithm.hidden 8 8 "
     "--algorithm.num-samples 2 --train.env-steps 60 --train.epochs 1 --train.batch-size 8 "
-    "--train.learning-starts 0 --eval.episodes 2 --eval.final-episodes 2 --eval.sr5-groups 1"
+    "--train.learning-starts 1 --eval.episodes 2 --eval.final-episodes 2 --eval.sr5-groups 1"
 )
 
 

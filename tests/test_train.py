@@ -27,7 +27,7 @@ CONFIG = TrainConfig(
     updates_per_iteration=2,
     batch_size=10,
     replay_capacity=40,
-    learning_starts=0,
+    learning_starts=1,
     epochs=2,
 )
 PREFILL, PER_EPOCH = 5, 11
@@ -178,7 +178,7 @@ def test_training_episodes_are_reported_as_they_end(runs):
     steps=st.integers(1, 500),
     epochs=st.integers(1, 30),
     batch_size=st.integers(1, 300),
-    learning_starts=st.integers(0, 300),
+    learning_starts=st.integers(1, 300),
     steps_per_iteration=st.integers(1, 4),
     slow_period=st.integers(0, 900),
 )
@@ -203,7 +203,7 @@ def test_schedule_spends_every_budget_that_is_accepted(steps, num_envs, slow_per
     [
         ({"num_envs": 0}, "num_envs=0 must be at least 1"),
         ({"epochs": -1}, "epochs=-1 must be at least 1"),
-        ({"learning_starts": -1}, "learning_starts=-1 must be at least 0"),
+        ({"learning_starts": -1}, "learning_starts=-1 must be at least 1"),
         ({"batch_size": 41}, "batch_size=41 .* use replay_capacity=41 or more"),
         ({"replay_capacity": 11, "num_envs": 12}, "num_envs=12.* use replay_capacity=12 or more"),
         ({"strata": 2}, "num_envs=3 must be a multiple of strata=2; use num_envs=4"),
@@ -280,7 +280,7 @@ def test_slow_updates_come_once_a_period(period, slow_updates, segments):
         steps_per_iteration=2,
         updates_per_iteration=2,
         batch_size=4,
-        learning_starts=0,
+        learning_starts=1,
         epochs=2,
     )
     algorithm = counting(2, period)

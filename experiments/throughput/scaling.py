@@ -113,7 +113,7 @@ def main(words: list[str]) -> None:
         "num_envs": args.envs,
         "strata": MOST,
         "batch_size": args.batch,
-        "learning_starts": 0,
+        "learning_starts": 1,
         "epochs": args.repeats,
     }
     runs = [begin(job_on(n, hidden=args.hidden, **train)) for n in counts]
