@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+LEAST_EFFORT = {"xla_backend_optimization_level": 0}
 DATA = Path(__file__).resolve().with_name("data")
 # Trained weights that state no licence: whoever has them keeps them beside the repository.
 DECODER = DATA.parents[2] / "shared" / "data" / "mario" / "reference_decoder.npz"
@@ -48,7 +49,9 @@ def compute(data: dict, precision: str, *functions: Callable) -> dict[str, Any]:
     with jax.enable_x64(True) if precision == "float64" else nullcontext():
         # The stored float64 arrays would stay float64 inputs of a float32 program otherwise.
         given = {k: jnp.asarray(v, precision) for k, v in data.items() if v.dtype.kind == "f"}
-        parts = [jax.device_get(jax.jit(function)(given)) for function in functions]
+        # Called once, they take far longer to compile than to run.
+        programs = [jax.jit(f, compiler_options=LEAST_EFFORT) for f in functions]
+        parts = [jax.device_get(program(given)) for program in programs]
     return {name: value for part in parts for name, value in part.items()}
 
 

@@ -16,6 +16,7 @@ from envs import contract
 from tests import toys
 
 MJX = pytest.mark.heavy
+LONGEST = {"humanoid": (MJX, pytest.mark.slow)}  # to compile; every other model is in `make test`
 # id: (name, options) and its marks; a new environment is a new line.
 ENVIRONMENTS = {
     "multigoal": (("multigoal", {}), ()),
@@ -24,7 +25,10 @@ ENVIRONMENTS = {
     "mario_multifacet": (("mario", {"decoder": toys.level_decoder()}), ()),
     "mario_puzzle": (("mario", {"reward": "puzzle", "decoder": toys.level_decoder()}), ()),
     "point_maze": (("point_maze", {"layout": "simple"}), MJX),
-    **{name: ((name, {"fidelity": "fast"}), MJX) for name in (*envs.LOCOMOTION, "ant_maze")},
+    **{
+        name: ((name, {"fidelity": "fast"}), LONGEST.get(name, MJX))
+        for name in (*envs.LOCOMOTION, "ant_maze")
+    },
 }
 each_environment = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=marks) for name, (_, marks) in ENVIRONMENTS.items()]

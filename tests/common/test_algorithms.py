@@ -180,6 +180,7 @@ def assert_same(a: Any, b: Any) -> None:
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.heavy
 def test_compiled_update_is_the_uncompiled_one(subject):
     key = jax.random.key(2)
     compiled = subject.update(subject.agent, subject.minibatches, key)
@@ -234,6 +235,7 @@ def test_actions_are_samples_within_the_box_and_the_mode_is_deterministic(subjec
     assert (modes == modes[0]).all()
 
 
+@pytest.mark.heavy
 def test_restored_state_is_the_saved_one_and_takes_the_same_next_step(subject, tmp_path):
     config = TrainConfig(
         env_steps=40,

@@ -30,6 +30,11 @@ GYMNASIUM_NAMES = {
     "swimmer": "Swimmer",
     "walker2d": "Walker2d",
 }
+# Humanoid takes as long to compile as two others; those are in `make test`.
+each_robot = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n == "humanoid")) for n in ROBOTS],
+)
 CONTACT_FORCES = {376: 84, 348: 78}  # Humanoid's obs size -> numbers at its end that are forces
 
 
@@ -117,7 +122,7 @@ def recorded(name: str) -> Trace:
     return Trace(*columns, np.column_stack([first, data[f"{name}_info_x_position"]]))
 
 
-@pytest.mark.parametrize("name", ROBOTS)
+@each_robot
 def test_step_is_gymnasiums_v4(name):
     trace = recorded(name)
     assert_same_step(one_step(ROBOTS[name](False), name, trace), trace)
@@ -155,7 +160,7 @@ def state_of(env: Any) -> list[np.ndarray]:
     return [getattr(env.data, name).copy() for name in ("qpos", "qvel", "qacc_warmstart")]
 
 
-@pytest.mark.parametrize("name", ROBOTS)
+@each_robot
 def test_step_is_that_of_the_installed_gymnasiums_v5(name):
     pytest.importorskip("imageio", reason="gymnasium's MuJoCo environments need imageio")
     trace = played(name)
@@ -176,7 +181,7 @@ def rollout_error(name: str) -> np.ndarray:
     return np.array(errors).T
 
 
-@pytest.mark.parametrize("name", ROBOTS)
+@each_robot
 def test_open_loop_follows_the_recording(name):
     """In float64 60 steps agree to 1e-6; in float32 contacts make rounding grow, in Ant and
     HalfCheetah to 0.13 within 60 steps, and in no task beyond 2e-5 within 10."""
