@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from drac_jax.actors import amortized, diffusion, gaussian
-from drac_jax.actors.gaussian import log_tanh_slope
+from drac_jax.actors.gaussian_actor import log_tanh_slope
 from drac_jax.algorithms import drac
 from drac_jax.types import Transition
 

@@ -109,6 +109,35 @@ def test_closures_are_shallow(path):
     assert not [function.name for function, depth in functions if depth > MAX_CLOSURE_DEPTH]
 
 
+def names_bound_by(path: Path) -> set[str]:
+    """Return what a module imports by name, defines or assigns, at its top level."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            names |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    return names
+
+
+@each_source
+def test_no_export_hides_a_module(path):
+    """`from package import name` would give the export to one who wants the module."""
+    if path.name != "__init__.py":
+        return
+    modules = {p.stem for p in path.parent.iterdir()}
+    package = ".".join(path.parent.relative_to(ROOT).parts)
+    itself = {
+        alias.name
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.ImportFrom) and node.module == package
+        for alias in node.names
+    }
+    assert not names_bound_by(path) & modules - itself
+
+
 @pytest.mark.parametrize(
     ("line", "is_found"),
     [

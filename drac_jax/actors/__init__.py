@@ -1,8 +1,8 @@
 """Reparameterised policies: a deterministic map of an observation and a latent draw."""
 
-from drac_jax.actors.amortized import amortized
-from drac_jax.actors.diffusion import diffusion
-from drac_jax.actors.gaussian import gaussian
-from drac_jax.actors.stein import stein_start
+from drac_jax.actors.amortized_actor import amortized
+from drac_jax.actors.diffusion_actor import diffusion
+from drac_jax.actors.gaussian_actor import gaussian
+from drac_jax.actors.stein_actor import stein_start
 
 __all__ = ["amortized", "diffusion", "gaussian", "stein_start"]

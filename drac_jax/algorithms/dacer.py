@@ -13,7 +13,7 @@ Once in `entropy_period` updates:
 
 Source: arXiv 2405.15177, as the reference implementation of arXiv 2511.01374 has it.
 Differences: the reference indexes the coefficients of its chain off by one and adds noise after its
-last step, the chain here is the correct one (`drac_jax.actors.diffusion`); two env steps come
+last step, the chain here is the correct one (`drac_jax.actors.diffusion_actor`); two env steps come
 before two updates, not one before each; the alpha step takes a fresh batch, not that of the last
 update; the mixture's fit takes a fixed number of steps.
 """

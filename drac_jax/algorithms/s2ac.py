@@ -10,7 +10,7 @@ Each update, on a batch of transitions:
   4. particles at the observations, moved by the critics of step 2;
      actor: minimise alpha log pi(s) - mean over particles of min_i Q_i(s, a), through all L steps
      into p0.
-log pi(s) is the mean over the particles of their log-density (see `drac_jax.actors.stein`).
+log pi(s) is the mean over the particles of their log-density (see `drac_jax.actors.stein_actor`).
 
 Source: arXiv 2405.00987, in the form of the baseline of arXiv 2511.01374.
 Differences: none to that baseline. It differs from S2AC's paper: the score is the gradient of
@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from drac_jax import critics, optim
-from drac_jax.actors import stein
+from drac_jax.actors import stein_actor
 from drac_jax.algorithms.start import start_networks
 from drac_jax.networks import FLOAT32, Style
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
@@ -59,13 +59,13 @@ class S2acAgent(NamedTuple):
 class S2acNetworks(NamedTuple):
     """The static parts of an update: what is evaluated, not what is learnt."""
 
-    start: stein.SteinStart
+    start: stein_actor.SteinStart
     critic: critics.TwinCritic
     svgd_steps: int
 
 
 def make_s2ac(
-    start: stein.SteinStart,
+    start: stein_actor.SteinStart,
     particles: int = 10,
     svgd_steps: int = 5,
     critic_hidden: tuple[int, ...] = (256, 256),
@@ -167,9 +167,9 @@ def policy(
     def score(x: jax.Array) -> jax.Array:
         return critics.score(critic_params, nets.critic, obs, x)[1]
 
-    begin = stein.begin(*nets.start.apply(params, obs), noise)
-    particles = stein.stein_chain(begin, score, svgd_lr, nets.svgd_steps)
-    actions, log_prob = stein.squash(particles)
+    begin = stein_actor.begin(*nets.start.apply(params, obs), noise)
+    particles = stein_actor.stein_chain(begin, score, svgd_lr, nets.svgd_steps)
+    actions, log_prob = stein_actor.squash(particles)
     return actions, log_prob.mean(axis=0)
 
 

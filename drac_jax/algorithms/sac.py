@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from drac_jax import critics, duals, optim
-from drac_jax.actors.gaussian import Gaussian
+from drac_jax.actors.gaussian_actor import Gaussian
 from drac_jax.algorithms.start import start_networks
 from drac_jax.networks import FLOAT32, Style
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from drac_jax.actors import diffusion
-from drac_jax.actors.diffusion import schedule
+from drac_jax.actors.diffusion_actor import schedule
 from drac_jax.networks import timestep_embedding
 from tests import reference
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from drac_jax import critics, kernels, optim
-from drac_jax.actors import stein
+from drac_jax.actors import stein_actor
 from drac_jax.algorithms import s2ac
 from drac_jax.types import Transition
 from tests import reference
@@ -17,7 +17,7 @@ from tests.reference import assert_trees_close, mlp, twin
 
 HIDDEN = (32, 32)
 STEPS = 3
-NETS = s2ac.S2acNetworks(stein.stein_start(3, HIDDEN), critics.twin_critic(HIDDEN), STEPS)
+NETS = s2ac.S2acNetworks(stein_actor.stein_start(3, HIDDEN), critics.twin_critic(HIDDEN), STEPS)
 
 
 CLOSE = {
@@ -55,7 +55,7 @@ def batch_of(data: dict) -> tuple[Transition, jax.Array]:
     return Transition(obs, act, rew, 1.0 - done, next_obs), jnp.stack(noise)
 
 
-def chain(begin: stein.Particles, score: Callable, step_size: jax.Array) -> dict[str, Any]:
+def chain(begin: stein_actor.Particles, score: Callable, step_size: jax.Array) -> dict[str, Any]:
     """Take the steps one by one and note what each is made of."""
     particles, record = begin, []
     for _ in range(STEPS):
@@ -63,7 +63,7 @@ def chain(begin: stein.Particles, score: Callable, step_size: jax.Array) -> dict
         k, s = kernels.rbf(x, x), score(x)
         first, second = kernels.divergence(k, s)
         made_of = {"gamma": k.gamma, "score": s, "phi": kernels.direction(k, s)}
-        particles = stein.stein_step(particles, score, step_size)
+        particles = stein_actor.stein_step(particles, score, step_size)
         after = {
             "raw_particles_after_step": particles.x,
             "logp_svgd_after_step": particles.log_prob - begin.log_prob,
@@ -82,9 +82,9 @@ def particles_of(
         return critics.score(critic_params, NETS.critic, obs, x)[1]
 
     mean, std = NETS.start.apply(params, obs)
-    begin = stein.begin(mean, std, noise)
-    end = stein.stein_chain(begin, score, step_size, STEPS)
-    actions, log_prob = stein.squash(end)
+    begin = stein_actor.begin(mean, std, noise)
+    end = stein_actor.stein_chain(begin, score, step_size, STEPS)
+    actions, log_prob = stein_actor.squash(end)
     per_particle = {
         "a0": begin.x,
         "raw_particles_final": end.x,

@@ -10,7 +10,7 @@ import pytest
 
 from drac_jax import critics, duals, optim
 from drac_jax.actors import gaussian
-from drac_jax.actors.gaussian import squash
+from drac_jax.actors.gaussian_actor import squash
 from drac_jax.algorithms import sac
 from drac_jax.types import Transition
 from tests import reference

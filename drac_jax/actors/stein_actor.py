@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from drac_jax import kernels
-from drac_jax.actors.gaussian import LOG_STD_MAX, LOG_STD_MIN, log_normal, log_tanh_slope
+from drac_jax.actors.gaussian_actor import LOG_STD_MAX, LOG_STD_MIN, log_normal, log_tanh_slope
 from drac_jax.networks import FLOAT32, MLP, Style
 from drac_jax.types import Params
 
