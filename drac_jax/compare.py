@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from drac_jax import compare_plots, compare_table, plots, quality_diversity, report
+from drac_jax import compare_plots, compare_table, plots, quality_diversity, report, run_lock
 from drac_jax import job as jobs
 from drac_jax.checkpoint import KEEP
 from drac_jax.job import Job
@@ -38,7 +38,8 @@ def train(methods: Mapping[str, Job], folder: Path, reporter: Reporter) -> dict[
     """Train methods one after the other, each in folder/<method>/; one that was begun goes on.
 
     -> the methods that broke down, and why; the others are trained nevertheless. Raises
-    Interrupted when the user asks to stop, ValueError where the checkpoints do not fit.
+    Interrupted when the user asks to stop, ValueError where the checkpoints do not fit or a
+    method's folder is in use.
     """
     shapes = map(jobs.abstract_state, methods.values())
     needed = sum((KEEP + 1) * jobs.state_bytes(state) for state in shapes)
@@ -48,17 +49,26 @@ def train(methods: Mapping[str, Job], folder: Path, reporter: Reporter) -> dict[
         place = folder / name
         place.mkdir(exist_ok=True)
         reporter.say(f"{number} of {len(methods)}: {job.experiment.name} [{job.preset}] -> {place}")
-        session = Run(job, place, reporter)
-        try:
-            timings = _begin_or_go_on(session)["timings"]
-            time, speed = report.duration(timings["train_s"]), timings["env_steps_per_s"]
-            reporter.say(f"{name}: trained in {time} ({speed:,.0f} env steps/s)")
-        except ValueError as error:
-            broken[name] = str(error)
-            reporter.say(f"{name} broke down: {error}")
+        with run_lock.held(place):
+            session = Run(job, place, reporter)
+            if why := _train_one(session, name):
+                broken[name] = why
         if session.stop_asked and number < len(methods):
             raise Interrupted(f"stopped after {name}, all saved")
     return broken
+
+
+def _train_one(session: Run, name: str) -> str:
+    """Train one method. -> why it broke down, or nothing."""
+    say = session.reporter.say
+    try:
+        timings = _begin_or_go_on(session)["timings"]
+    except ValueError as error:
+        say(f"{name} broke down: {error}")
+        return str(error)
+    time, speed = report.duration(timings["train_s"]), timings["env_steps_per_s"]
+    say(f"{name}: trained in {time} ({speed:,.0f} env steps/s)")
+    return ""
 
 
 def _begin_or_go_on(session: Run) -> dict[str, Any]:

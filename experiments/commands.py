@@ -10,7 +10,7 @@ from rich.table import Table
 
 from drac_jax import experiment as exp
 from drac_jax import job as jobs
-from drac_jax import parts, plots, processes, ranges, report, saved
+from drac_jax import parts, plots, processes, ranges, report, run_lock, saved
 from drac_jax.dry_run import describe
 from drac_jax.evaluate import Episodes
 from drac_jax.experiment import DEFAULT_PRESET, Experiment, RunConfig
@@ -65,11 +65,12 @@ def run(args: argparse.Namespace, words: list[str]) -> int:
     reporter = Reporter(args.wandb if processes.is_first() else None)
     reporter.say(f"{name} [{preset}] -> {folder}")
     try:
-        if len(prepared) > 1:
-            summary = parts.train(prepared, folder, reporter)
-        else:
-            session = Run(prepared[0], folder, reporter)
-            summary = session.resume() if args.resume else session.start()
+        with run_lock.held(folder):
+            if len(prepared) > 1:
+                summary = parts.train(prepared, folder, reporter)
+            else:
+                session = Run(prepared[0], folder, reporter)
+                summary = session.resume() if args.resume else session.start()
     except Interrupted as stop:
         reporter.say(f'{stop}; go on with: make run ARGS="--resume {folder}"')
         return exits.INTERRUPTED

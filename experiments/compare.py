@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drac_jax import compare as comparing
-from drac_jax import compare_table, report, saved
+from drac_jax import compare_table, report, run_lock, saved
 from drac_jax import experiment as exp
 from drac_jax import job as jobs
 from drac_jax.dry_run import describe
@@ -53,18 +53,19 @@ def compare(args: argparse.Namespace, words: list[str]) -> int:
         print("\n\n".join(describe(job) for job in prepared.values()) or "nothing is left to train")
         return 0
     folder = args.resume or report.new_folder(args.runs_dir, f"compare_{plan.domain}")
-    report.write_json(folder / comparing.COMPARISON, plan._asdict())
     reporter = Reporter()
     try:
-        broken = comparing.train(prepared, folder, reporter)
-        results = comparing.read(folder, plan.algos)
-        if not results:
-            raise ValueError(f"no method came to its end; {'; '.join(broken.values())}")
-        first = plan.algos[0]
-        scene = experiments[first].make_env(configs[first][0].env, False).spec.scene
-        reporter.busy("drawing")
-        comparing.write_table(results, plan.domain, plan.command(), folder)
-        comparing.draw(results, plan.domain, scene, folder)
+        with run_lock.held(folder):
+            report.write_json(folder / comparing.COMPARISON, plan._asdict())
+            broken = comparing.train(prepared, folder, reporter)
+            results = comparing.read(folder, plan.algos)
+            if not results:
+                raise ValueError(f"no method came to its end; {'; '.join(broken.values())}")
+            reporter.busy("drawing")
+            comparing.write_table(results, plan.domain, plan.command(), folder)
+            first = plan.algos[0]
+            scene = experiments[first].make_env(configs[first][0].env, False).spec.scene
+            comparing.draw(results, plan.domain, scene, folder)
     except (Interrupted, KeyboardInterrupt) as stop:
         go_on = f'make compare ARGS="--resume {folder}"'
         reporter.say(f"{str(stop) or 'stopped at once'}; go on with: {go_on}")

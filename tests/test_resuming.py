@@ -4,11 +4,15 @@ asks for."""
 import json
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from drac_jax import run_lock
 from tests.test_runs import (
+    ROOT,
     TINY,
     command,
     only_run_in,
@@ -38,6 +42,32 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(finished, tmp_pat
     assert outcome.code == 0, outcome.said
     assert "has no checkpoint yet: starting from the beginning" in outcome.said
     assert without_times(records_of(tmp_path)) == without_times(records_of(finished))
+
+
+def test_a_second_process_cannot_train_in_a_run_folder(finished):
+    with run_lock.held(finished):
+        refused = command("run", "--resume", finished)
+    assert refused.code == 2
+    assert refused.said.splitlines()[-1] == (
+        f"error: {finished} is in use by another process; wait until that ends, or stop it first"
+    )
+
+
+def test_a_killed_process_leaves_no_lock_behind(finished):
+    hold = (
+        "import sys, pathlib, drac_jax.run_lock as lock; l = lock.held(pathlib.Path(sys.argv[1]))"
+    )
+    line = [sys.executable, "-c", f"{hold}; l.__enter__(); print('held', flush=True); input()"]
+    with subprocess.Popen(
+        [*line, str(finished)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match="in use"), run_lock.held(finished):
+            pass
+        holder.kill()
+        holder.wait()
+    with run_lock.held(finished):
+        pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
