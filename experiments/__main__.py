@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from experiments import exits
+from experiments import exits, output
 
 
 class _Parser(argparse.ArgumentParser):
@@ -151,5 +151,6 @@ def _leave(code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
+    output.outlive_readers()
     _keep_compiled()
     _leave(main(sys.argv[1:]))

@@ -12,6 +12,7 @@ import pytest
 
 from drac_jax import run_lock
 from tests.test_runs import (
+    PATIENCE,
     ROOT,
     TINY,
     command,
@@ -97,4 +98,12 @@ def test_a_run_under_nohup_outlives_its_terminal(tmp_path):
         signal.SIGHUP,
     )
     assert ended.code == 0, ended.said
+    assert (only_run_in(tmp_path) / "summary.json").exists()
+
+
+def test_a_run_whose_reader_goes_away_comes_to_its_end(tmp_path):
+    process = start(*TINY, "--runs-dir", tmp_path)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(PATIENCE) == 0
     assert (only_run_in(tmp_path) / "summary.json").exists()

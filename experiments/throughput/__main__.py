@@ -3,6 +3,8 @@
 import sys
 from importlib import import_module
 
+from experiments import output
+
 # The modules of the suites; each has a `main(words)`.
 SUITES = {
     "update": "update",
@@ -34,4 +36,5 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    output.outlive_readers()
     sys.exit(main(sys.argv[1:]))
