@@ -41,12 +41,18 @@ def load_policy(path: str | Path, member: int = 0) -> Policy:
 
     path: a run folder; member: which of its seeds (and grid points), from 0. The policy takes
     obs [O] or [N, O] and a typed key, and returns [A] or [N, A] in [-1, 1]. Raises ValueError
-    where the folder holds no policy.
+    where the folder holds no policy; so does the policy for obs of another size.
     """
     algorithm, agent = load_agent(Path(path), member)
+    spec = read_identity(Path(path))["spec"]
 
     @jax.jit
     def policy(obs: jax.Array, key: jax.Array) -> jax.Array:
+        if jnp.shape(obs)[-1:] != (spec["obs_size"],):
+            raise ValueError(
+                f"the policy takes obs [{spec['obs_size']}] or [N, {spec['obs_size']}] of "
+                f"{spec['name']}, not {list(jnp.shape(obs))}"
+            )
         action = algorithm.act(agent, jnp.atleast_2d(obs), key)
         return action[0] if jnp.ndim(obs) == 1 else action
 

@@ -53,12 +53,25 @@ class _Run(NamedTuple):
 
 
 def make_train(env: Environment, algorithm: Algorithm, config: TrainConfig) -> Train:
-    """Make the run of an algorithm on an environment. Raises ValueError as `check` does."""
+    """Make the run of an algorithm on an environment. Raises ValueError as `check` does, and for
+    an environment whose observations have another size than its spec says."""
     check(config, algorithm.num_minibatches)
+    _check_obs(env, config.num_envs)
     if env.spec.max_steps == 1 and not config.store_next_obs:
         raise ValueError("store_next_obs=False needs episodes of two steps or more; use True")
     fixed = _Run(env, algorithm, config, make_schedule(config, algorithm.slow_period))
     return Train(partial(_init, fixed), partial(_epoch, fixed), partial(_run, fixed))
+
+
+def _check_obs(env: Environment, num_envs: int) -> None:
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), num_envs))
+    shape, expected = jax.eval_shape(env.reset, keys).obs.shape, (num_envs, env.spec.obs_size)
+    if shape != expected:
+        raise ValueError(
+            f"{env.spec.name}: reset gives obs {list(shape)}, but num_envs={num_envs} and "
+            f"spec.obs_size={env.spec.obs_size} mean {list(expected)}; make spec.obs_size the "
+            f"number of an observation's values"
+        )
 
 
 def _interact(fixed: _Run, state: TrainState, key: jax.Array) -> tuple[TrainState, Metrics]:

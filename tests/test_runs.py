@@ -198,6 +198,13 @@ def test_saved_policy_samples_actions_for_one_or_many_observations(finished):
     assert (other(jnp.zeros(2), jax.random.key(0)) != one).any()
 
 
+def test_saved_policy_refuses_obs_of_another_size(finished):
+    policy = load_policy(finished[0])
+    for obs in (jnp.zeros(3), jnp.zeros((4, 3)), jnp.zeros(())):
+        with pytest.raises(ValueError, match=r"takes obs \[2\] or \[N, 2\] of multigoal_linf_dense, not"):
+            policy(obs, jax.random.key(0))
+
+
 def test_member_that_the_run_has_not_is_refused(finished):
     with pytest.raises(ValueError, match=r"member=2 must be in 0\.\.1"):
         load_policy(finished[0], member=2)

@@ -218,6 +218,14 @@ def test_config_error_names_field_value_and_fix(changes, said):
         check(replace(CONFIG, **changes))
 
 
+def test_obs_of_another_size_than_the_spec_says_is_refused():
+    env = batch(countdown(3))
+    env = env._replace(spec=env.spec._replace(obs_size=7))
+    said = r"reset gives obs \[3, 1\], but num_envs=3 and spec.obs_size=7 mean \[3, 7\]"
+    with pytest.raises(ValueError, match=said):
+        make_train(env, make_drac(amortized(1, 4, HIDDEN), all_pairs(4), HIDDEN), CONFIG)
+
+
 def test_updates_must_be_whole_calls_of_the_algorithm():
     with pytest.raises(ValueError, match="updates_per_iteration=2 must be a multiple of 4"):
         check(CONFIG, num_minibatches=4)
