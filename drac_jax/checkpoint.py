@@ -1,4 +1,4 @@
-"""Checkpoints of a whole TrainState through Orbax, and the way back from a damaged one."""
+"""Checkpoints of a whole run through Orbax, and the way back from a damaged one."""
 
 from pathlib import Path
 from typing import Any
@@ -8,64 +8,73 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 
-from drac_jax.train import TrainState
+from drac_jax.train import Sums, TrainState
 
 KEEP = 2  # the newest, and the one to fall back to
 
 
+Carry = tuple[TrainState, Sums | None]  # None at the end of an epoch
+
+
 class Checkpoints:
-    """The checkpoints of one run, numbered by epoch, the newest two kept.
+    """The numbered checkpoints of one run, the newest few kept: of ends of epochs, by epoch, or of
+    states within an epoch, by iteration.
 
     An item `agent` and an item `loop` (environment, replay, keys) make a policy loadable without
-    its replay; `meta` holds the configuration as JSON.
+    its replay; `meta` holds the configuration as JSON, `sums` those of an unfinished epoch.
     """
 
-    def __init__(self, folder: Path, create: bool = True):
+    def __init__(self, folder: Path, create: bool = True, keep: int = KEEP):
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=KEEP, create=create, enable_async_checkpointing=False
+            max_to_keep=keep, create=create, enable_async_checkpointing=False
         )
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
-    def epochs(self) -> list[int]:
-        """List the epochs that have a complete checkpoint, the newest first."""
+    def numbers(self) -> list[int]:
+        """List the numbers of complete checkpoints, the newest first."""
         return sorted(self._manager.all_steps(), reverse=True)
 
-    def save(self, epoch: int, state: TrainState, meta: dict[str, Any]) -> None:
+    def save(self, number: int, carry: Carry, meta: dict[str, Any]) -> None:
         """Write a checkpoint; it appears under its name only when it is whole."""
+        state, sums = carry
         arrays = _key_data(state)
-        items = ocp.args.Composite(
-            agent=ocp.args.StandardSave(arrays.agent),
-            loop=ocp.args.StandardSave(_loop(arrays)),
-            meta=ocp.args.JsonSave(meta),
-        )
-        self._manager.save(epoch, args=items)
+        items: dict[str, Any] = {
+            "agent": ocp.args.StandardSave(arrays.agent),
+            "loop": ocp.args.StandardSave(_loop(arrays)),
+            "meta": ocp.args.JsonSave(meta),
+        }
+        if sums is not None:
+            items["sums"] = ocp.args.StandardSave(sums._asdict())
+        self._manager.save(number, args=ocp.args.Composite(**items))
 
-    def meta(self, epoch: int) -> dict[str, Any]:
+    def meta(self, number: int) -> dict[str, Any]:
         """Read the configuration that a checkpoint was written with."""
-        return self._restore(epoch, meta=ocp.args.JsonRestore())["meta"]
+        return self._restore(number, meta=ocp.args.JsonRestore())["meta"]
 
-    def restore(self, epoch: int, like: TrainState) -> TrainState:
-        """Read a whole state. like: the shapes; those without a sharding go to the first device."""
-        arrays = _key_shapes(like)
-        items = self._restore(
-            epoch,
-            agent=ocp.args.StandardRestore(arrays.agent),
-            loop=ocp.args.StandardRestore(_loop(arrays)),
-        )
-        return _wrap_keys(like, TrainState(agent=items["agent"], **items["loop"]))
+    def restore(self, number: int, like: Carry) -> Carry:
+        """Read a run. like: the shapes; those without a sharding go to the first device."""
+        state, sums = like
+        arrays = _key_shapes(state)
+        wanted = {"agent": arrays.agent, "loop": _loop(arrays)}
+        if sums is not None:
+            wanted["sums"] = _key_shapes(sums)._asdict()
+        given = {name: ocp.args.StandardRestore(shapes) for name, shapes in wanted.items()}
+        items = self._restore(number, **given)
+        found = _wrap_keys(state, TrainState(agent=items["agent"], **items["loop"]))
+        return found, None if sums is None else Sums(**items["sums"])
 
-    def restore_agent(self, epoch: int, like: Any) -> Any:
+    def restore_agent(self, number: int, like: Any) -> Any:
         """Read the agent alone. like: its shapes, as for `restore`."""
         arrays = _key_shapes(like)
-        items = self._restore(epoch, agent=ocp.args.StandardRestore(arrays))
+        items = self._restore(number, agent=ocp.args.StandardRestore(arrays))
         return _wrap_keys(like, items["agent"])
 
-    def drop(self, epoch: int) -> None:
-        """Remove a checkpoint that cannot be read, so that its epoch can be saved again."""
-        self._manager.delete(epoch)
+    def drop(self, number: int) -> None:
+        """Remove a checkpoint that cannot be read, so that it can be saved again."""
+        self._manager.delete(number)
 
-    def _restore(self, epoch: int, **items: Any) -> Any:
-        return self._manager.restore(epoch, args=ocp.args.Composite(**items))
+    def _restore(self, number: int, **items: Any) -> Any:
+        return self._manager.restore(number, args=ocp.args.Composite(**items))
 
 
 def _loop(state: TrainState) -> dict[str, Any]:

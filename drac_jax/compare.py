@@ -11,7 +11,8 @@ from drac_jax import job as jobs
 from drac_jax.checkpoint import KEEP
 from drac_jax.job import Job
 from drac_jax.report import Reporter
-from drac_jax.runner import Interrupted, Run
+from drac_jax.runner import Run
+from drac_jax.stopping import Interrupted
 from drac_jax.types import Scene
 
 COMPARISON, TABLE = "compare.json", "compare.md"
@@ -34,8 +35,11 @@ def is_finished(place: Path) -> bool:
     return (place / report.SUMMARY).exists()
 
 
-def train(methods: Mapping[str, Job], folder: Path, reporter: Reporter) -> dict[str, str]:
+def train(
+    methods: Mapping[str, Job], folder: Path, reporter: Reporter, deadline: float | None = None
+) -> dict[str, str]:
     """Train methods one after the other, each in folder/<method>/; one that was begun goes on.
+    deadline: as of `Run`.
 
     -> the methods that broke down, and why; the others are trained nevertheless. Raises
     Interrupted when the user asks to stop, ValueError where the checkpoints do not fit or a
@@ -50,10 +54,10 @@ def train(methods: Mapping[str, Job], folder: Path, reporter: Reporter) -> dict[
         place.mkdir(exist_ok=True)
         reporter.say(f"{number} of {len(methods)}: {job.experiment.name} [{job.preset}] -> {place}")
         with run_lock.held(place):
-            session = Run(job, place, reporter)
+            session = Run(job, place, reporter, deadline)
             if why := _train_one(session, name):
                 broken[name] = why
-        if session.stop_asked and number < len(methods):
+        if session.stop.asked and number < len(methods):
             raise Interrupted(f"stopped after {name}, all saved")
     return broken
 
@@ -72,11 +76,8 @@ def _train_one(session: Run, name: str) -> str:
 
 
 def _begin_or_go_on(session: Run) -> dict[str, Any]:
-    if session.checkpoints.epochs():
-        return session.resume()
-    # A run that was stopped before its first checkpoint may have left records.
-    report.drop_records_after(session.folder / report.METRICS, 0)
-    return session.start()
+    is_begun = (session.folder / report.CONFIG).exists()
+    return session.resume() if is_begun else session.start()
 
 
 def read(folder: Path, names: Sequence[str]) -> dict[str, Result]:

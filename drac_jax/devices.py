@@ -118,19 +118,24 @@ def copies(mesh: Mesh, tree: Any) -> Any:
 
 def over(mesh: Mesh, function: Callable) -> Callable:
     """Let each device of the axis `member` call `function` on its own members: leaves
-    [members, ...] in and out. How the axis `env` is used is left to XLA."""
+    [members, ...] in and out, and scalars in, which are the same for all. How the axis `env` is
+    used is left to XLA."""
     if mesh.shape[MEMBER] == 1:
         return function
-    spec = PartitionSpec(MEMBER)
-    # The members know nothing of each other, so there is nothing for `check_vma` to check.
-    return jax.shard_map(
-        function,
-        mesh=mesh,
-        in_specs=spec,
-        out_specs=spec,
-        axis_names={MEMBER},
-        check_vma=False,
-    )
+    own, same = PartitionSpec(MEMBER), PartitionSpec()
+
+    def on_each(*arguments: Any) -> Any:
+        # The members know nothing of each other, so there is nothing for `check_vma` to check.
+        return jax.shard_map(
+            function,
+            mesh=mesh,
+            in_specs=jax.tree.map(lambda x: own if x.ndim else same, arguments),
+            out_specs=own,
+            axis_names={MEMBER},
+            check_vma=False,
+        )(*arguments)
+
+    return on_each
 
 
 def lower(mesh: Mesh, function: Callable, *arguments: Any, **options: Any) -> Lowered:

@@ -38,8 +38,11 @@ def prepare(
     return [job for job, _ in prepared], prepared[0][1]
 
 
-def train(parts: list[Job], folder: Path, reporter: Reporter) -> dict[str, Any]:
-    """Train the parts that are not finished, and put together what all have left.
+def train(
+    parts: list[Job], folder: Path, reporter: Reporter, deadline: float | None = None
+) -> dict[str, Any]:
+    """Train the parts that are not finished, and put together what all have left. deadline: as of
+    `Run`.
 
     -> the summary of all members. Raises as `compare.train`, and ValueError for a part that broke
     down, when the others are trained.
@@ -50,7 +53,7 @@ def train(parts: list[Job], folder: Path, reporter: Reporter) -> dict[str, Any]:
     report.write_json(folder / report.CONFIG, identity | facts)
     by_name = {name_of(job.config.part): job for job in parts}
     left = {n: job for n, job in by_name.items() if not compare.is_finished(folder / n)}
-    if broken := compare.train(left, folder, reporter):
+    if broken := compare.train(left, folder, reporter, deadline):
         name, why = next(iter(broken.items()))
         raise ValueError(f"{name} of {folder} broke down: {why}")
     return _put_together(by_name, folder, whole)

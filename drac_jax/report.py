@@ -15,11 +15,12 @@ import jax
 from rich.console import Console
 from rich.status import Status
 
-CONFIG, METRICS, SUMMARY, CHECKPOINTS, EPISODES = (
+CONFIG, METRICS, SUMMARY, CHECKPOINTS, UNFINISHED, EPISODES = (
     "config.json",
     "metrics.jsonl",
     "summary.json",
     "checkpoints",
+    "unfinished",  # a checkpoint within an epoch
     "episodes.npz",
 )
 PACKAGES = (

@@ -1,61 +1,47 @@
 """The only impure loop: compile, train, time, log, evaluate, save, stop, resume."""
 
-import signal
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.stages import Lowered
 
-from drac_jax import compile_times, devices, final, processes, report, sweep
+from drac_jax import compile_times, devices, final, pace, processes, report, restore, sweep
 from drac_jax import job as jobs
 from drac_jax.checkpoint import KEEP, Checkpoints
-from drac_jax.evaluate import Episodes, make_evaluate
 from drac_jax.job import Job
+from drac_jax.programs import Carry, Programs, compile_all, sums_shapes
 from drac_jax.report import Reporter
-from drac_jax.train import TrainState
+from drac_jax.stopping import Interrupted, Stop
+from drac_jax.train import Sums, TrainState
 
 Record = dict[str, Any]
-
-
-class Interrupted(Exception):
-    """The user asked to stop; everything up to the last epoch is saved."""
-
-
-class NoCheckpoint(ValueError):
-    """A run has no checkpoint that can be read."""
-
-
-class Programs(NamedTuple):
-    """The compiled functions of a run, over all members at once."""
-
-    init: Callable
-    epoch: Callable
-    evaluate: Callable
-    compile_seconds: float
+LEAST_RESERVE = 5.0  # seconds kept for saving
+DISK_SPEED = 1e8  # bytes a second, until a checkpoint was timed
 
 
 class Run:
-    """One run in progress: its folder, its state, and the clock."""
+    """One run in progress: its folder, its state, and the clock.
 
-    def __init__(self, job: Job, folder: Path, reporter: Reporter):
+    deadline: of `time.monotonic`, by which all must be saved; None for none.
+    """
+
+    def __init__(self, job: Job, folder: Path, reporter: Reporter, deadline: float | None = None):
         self.job, self.folder, self.reporter = job, folder, reporter
         self.shapes = jobs.abstract_state(job)
-        report.check_writable(folder, (KEEP + 1) * jobs.state_bytes(self.shapes))
+        size = jobs.state_bytes(self.shapes)
+        report.check_writable(folder, (KEEP + 2) * size)
         jobs.check_state_memory(self.shapes, job.mesh)
         self.checkpoints = Checkpoints(folder / report.CHECKPOINTS)
         start = (*sweep.keys(job.members), job.members.hparams)
         self.train_keys, self.eval_keys, self.hparams = devices.copies(job.mesh, start)
         self.writes = processes.is_first()
-        self.train_seconds = 0.0
-        self.first = 0
-        self.stop_asked = False  # in the last epoch, which is no reason not to finish the run
+        self.stop, self.pace = Stop(reporter, deadline), pace.Pace()
+        self.save_seconds = size / DISK_SPEED  # evaluation included
+        self.train_seconds, self.compile_seconds = 0.0, 0.0
+        self.begun = 0  # iterations that were trained before this process
 
     def start(self) -> dict[str, Any]:
         """Train from the beginning. -> the summary."""
@@ -64,71 +50,120 @@ class Run:
             report.write_json(self.folder / report.CONFIG, jobs.identity(self.job) | facts)
         programs = self._compile()
         self.reporter.busy("filling the replay until learning starts")
-        return self._train(programs, programs.init(self.train_keys, self.hparams))
+        state = programs.init(self.train_keys, self.hparams)
+        return self._train(programs, (state, self._no_sums()))
 
     def resume(self) -> dict[str, Any]:
         """Go on from the newest checkpoint that can be read, or from the beginning where there is
         none: the run was killed before its first. -> the summary."""
         try:
-            state, self.first = load_state(self.job, self.shapes, self.checkpoints, self.reporter)
-        except NoCheckpoint:
+            given = (self.job, self.shapes, self.folder, self.reporter)
+            (state, sums), self.begun = restore.newest(*given)
+        except restore.NoCheckpoint:
             self.reporter.say(f"{self.folder} has no checkpoint yet: starting from the beginning")
             if self.writes:
                 report.drop_records_after(self.folder / report.METRICS, 0)
             return self.start()
+        epoch, rest = divmod(self.begun, self.job.schedule.iterations_per_epoch)
         if self.writes:
-            report.drop_records_after(self.folder / report.METRICS, self.first)
+            report.drop_records_after(self.folder / report.METRICS, epoch)
         total = self.job.schedule.epochs
-        self.reporter.say(f"resuming {self.folder} after epoch {self.first} of {total}")
-        return self._train(self._compile(), state)
+        inside = f" and {rest:,} iterations" if rest else ""
+        self.reporter.say(f"resuming {self.folder} after epoch {epoch} of {total}{inside}")
+        return self._train(self._compile(), (state, sums or self._no_sums()))
+
+    def _no_sums(self) -> Sums:
+        shapes = sums_shapes(self.job, self.shapes)
+        zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+        return devices.copies(self.job.mesh, zeros)
 
     def _compile(self) -> Programs:
-        """Compile ahead of time, so that training time is training time."""
         last = compile_times.last(self.job)
         expected = "" if last is None else f", {last:.0f} s last time"
         self.reporter.busy(f"compiling (once per run{expected})")
         began = time.perf_counter()
-        job, state = self.job, self.shapes
-        init, epoch = lower_programs(job, state, (self.train_keys, self.hparams))
-        inspect = jax.vmap(_make_inspect(job))
-        evaluate = devices.lower(job.mesh, inspect, state.agent, self.eval_keys)
-        with ThreadPoolExecutor() as pool:
-            compiled = list(pool.map(Lowered.compile, (init, epoch, evaluate)))
-        seconds = time.perf_counter() - began
-        self.reporter.say(f"compiled in {seconds:.1f} s")
+        given = (self.train_keys, self.eval_keys, self.hparams)
+        programs = compile_all(self.job, self.shapes, *given)
+        self.compile_seconds = time.perf_counter() - began
+        self.reporter.say(f"compiled in {self.compile_seconds:.1f} s")
         if self.writes:
-            compile_times.keep(job, seconds)
-        return Programs(compiled[0], compiled[1], compiled[2], seconds)
+            compile_times.keep(self.job, self.compile_seconds)
+        return programs
 
-    def _train(self, programs: Programs, state: TrainState) -> dict[str, Any]:
-        epochs = self.job.schedule.epochs
-        with _stop_requests(self.reporter) as stop_asked, processes.together():
-            for epoch in range(self.first + 1, epochs + 1):
-                state, stop = self._epoch(programs, state, epoch, stop_asked)
-                if stop and epoch < epochs:
-                    raise Interrupted(f"stopped after epoch {epoch} of {epochs}, all saved")
-            self.stop_asked = processes.any_asks(stop_asked())
-        return self._finish(programs, state)
+    def _train(self, programs: Programs, carry: Carry) -> dict[str, Any]:
+        schedule = self.job.schedule
+        first, rest = divmod(self.begun, schedule.iterations_per_epoch)
+        with self.stop.listening(), processes.together():
+            for epoch in range(first + 1, schedule.epochs + 1):
+                carry = self._train_epoch(programs, carry, epoch, rest // schedule.stride)
+                self._end_epoch(programs, carry, epoch)
+                carry, rest = (carry[0], self._no_sums()), 0
+            if processes.any_asks(self._time_is_up(0)):
+                raise Interrupted(f"stopped after epoch {schedule.epochs}, the last, all saved")
+        return self._finish(programs, carry[0])
 
-    def _epoch(
-        self, programs: Programs, state: TrainState, epoch: int, stop_asked: Callable[[], bool]
-    ) -> tuple[TrainState, bool]:
-        """Train, evaluate, record and save one epoch. -> the state, and whether to stop here."""
-        began = time.perf_counter()
-        state, scalars = jax.block_until_ready(programs.epoch(state))
-        self.train_seconds += time.perf_counter() - began
+    def _train_epoch(self, programs: Programs, carry: Carry, epoch: int, done: int) -> Carry:
+        """Train the strides of an epoch that are not done, piece by piece. Raises Interrupted."""
+        schedule = self.job.schedule
+        total = schedule.iterations_per_epoch // schedule.stride
+        segment = schedule.segment // schedule.stride
+        while done < total:
+            if processes.any_asks(self._stops_with(total - done)):
+                self._save_unfinished(carry, epoch, done * schedule.stride)
+            piece = str(self.pace.piece(segment - done % segment))
+            count = int(processes.from_first(partial(str, piece)))
+            slow_updates = (done + count) % segment == 0
+            began = time.perf_counter()
+            counts = np.int32(count), np.int32(slow_updates)
+            carry, _ = jax.block_until_ready(programs.advance(carry, *counts))
+            seconds = time.perf_counter() - began
+            self.pace.took(count, seconds)
+            self.train_seconds += seconds
+            done += count
+        return carry
+
+    def _stops_with(self, left: int) -> bool:
+        """Say whether to stop with so many strides of an epoch left: not for the last few seconds
+        of it, if there is time."""
+        long = self.pace.seconds(left) > pace.SECONDS
+        return self.stop.asked and long or self._time_is_up(left)
+
+    def _time_is_up(self, left: int) -> bool:
+        """Say whether the time that was given would end within the next piece, and saving."""
+        piece = min(pace.SECONDS, self.pace.seconds(left)) if left else 0.0
+        return self.stop.due_within(piece + max(LEAST_RESERVE, 2.0 * self.save_seconds))
+
+    def _save_unfinished(self, carry: Carry, epoch: int, iterations: int) -> None:
+        """Save a run within an epoch, and stop it."""
+        schedule = self.job.schedule
+        number = (epoch - 1) * schedule.iterations_per_epoch + iterations
+        place = Checkpoints(self.folder / report.UNFINISHED, keep=1)
+        if number not in place.numbers():
+            place.save(number, carry, jobs.identity(self.job))
+        raise Interrupted(
+            f"stopped after {iterations:,} of {schedule.iterations_per_epoch:,} iterations of "
+            f"epoch {epoch} of {schedule.epochs}, all saved"
+        )
+
+    def _end_epoch(self, programs: Programs, carry: Carry, epoch: int) -> None:
+        """Evaluate, record and save an epoch. Raises Interrupted where it is time to stop."""
+        job, (state, sums), began = self.job, carry, time.perf_counter()
         evaluated = programs.evaluate(state.agent, self._keys(epoch))
-        scalars, (episodes, finite) = jax.device_get((scalars, evaluated))
-        records = self._records(epoch, scalars, final.summarise(self.job, episodes))
+        scalars, (episodes, finite) = jax.device_get((programs.means(sums), evaluated))
+        records = self._records(epoch, scalars, final.summarise(job, episodes))
         self._check_finite(records, finite)
         if self.writes:
             report.append_records(self.folder / report.METRICS, records)
         self.reporter.log(records)
-        job, stop = self.job, processes.any_asks(stop_asked())
-        if stop or epoch % job.config.checkpoint_every == 0 or epoch == job.schedule.epochs:
-            self.checkpoints.save(epoch, state, jobs.identity(job))
+        asked = self.stop.asked or self._time_is_up(job.schedule.iterations_per_epoch)
+        stop, is_last = processes.any_asks(asked), epoch == job.schedule.epochs
+        if stop or epoch % job.config.checkpoint_every == 0 or is_last:
+            self.checkpoints.save(epoch, (state, None), jobs.identity(job))
+            restore.drop_unfinished(self.folder)
+            self.save_seconds = time.perf_counter() - began
         self.reporter.busy(self._progress(epoch, records))
-        return state, stop
+        if stop and not is_last:
+            raise Interrupted(f"stopped after epoch {epoch} of {job.schedule.epochs}, all saved")
 
     def _keys(self, epoch: int) -> jax.Array:
         """Derive an epoch's evaluation keys, the same whether resumed or not."""
@@ -166,17 +201,18 @@ class Run:
             kept = f"the last good checkpoint is kept in {self.folder}"
             raise ValueError(
                 f"{broken[0]} in epoch {records[0]['epoch']}; "
-                f"{kept if self.checkpoints.epochs() else 'nothing was saved'}: "
+                f"{kept if self.checkpoints.numbers() else 'nothing was saved'}: "
                 f"lower the learning rates and start again"
             )
 
     def _progress(self, epoch: int, records: list[Record]) -> str:
         """Describe an epoch in one line; figures are means over the members."""
-        job, done = self.job, epoch - self.first
+        job = self.job
         steps = job.schedule.env_steps(job.config.train, epoch)
-        before = job.schedule.env_steps(job.config.train, self.first)
-        speed = (steps - before) * len(records) / self.train_seconds
-        left = self.train_seconds / done * (job.schedule.epochs - epoch)
+        rate = self._iterations(epoch) / self.train_seconds
+        each = job.config.train.num_envs * job.config.train.steps_per_iteration
+        speed = rate * each * len(records)
+        left = (self._iterations(job.schedule.epochs) - self._iterations(epoch)) / rate
         shown = {
             "return": "eval/return",
             "goals": "eval/reachable_modes",
@@ -196,6 +232,10 @@ class Run:
             ]
         )
 
+    def _iterations(self, epoch: int) -> int:
+        """Count the iterations of this process until the end of an epoch."""
+        return epoch * self.job.schedule.iterations_per_epoch - self.begun
+
     def _finish(self, programs: Programs, state: TrainState) -> dict[str, Any]:
         """Play the final evaluation and write summary and pictures."""
         self.reporter.busy("final evaluation")
@@ -204,7 +244,7 @@ class Run:
         summary = {
             "experiment": self.job.experiment.name,
             "seeds": results,
-            "timings": self._timings(programs.compile_seconds),
+            "timings": self._timings(),
             **report.environment_facts(),
         }
         if self.writes:
@@ -214,84 +254,14 @@ class Run:
         final.draw_study(self.job, self.folder, episodes, state.agent)
         return summary
 
-    def _timings(self, compile_seconds: float) -> dict[str, float]:
-        """Report speeds summed over the members, of the part that this process trained."""
-        config, schedule = self.job.config.train, self.job.schedule
-        ends = (self.first, schedule.epochs)
-        steps = [schedule.env_steps(config, epoch) for epoch in ends]
-        updates = [schedule.updates(config, epoch) for epoch in ends]
+    def _timings(self) -> dict[str, float]:
+        """Report speeds summed over the members, of what this process trained."""
+        config, iterations = self.job.config.train, self._iterations(self.job.schedule.epochs)
         rate = len(self.job.members.seeds) / self.train_seconds if self.train_seconds else 0.0
+        each = config.steps_per_iteration * config.num_envs
         return {
-            "compile_s": compile_seconds,
+            "compile_s": self.compile_seconds,
             "train_s": self.train_seconds,
-            "env_steps_per_s": (steps[1] - steps[0]) * rate,
-            "updates_per_s": (updates[1] - updates[0]) * rate,
+            "env_steps_per_s": iterations * each * rate,
+            "updates_per_s": iterations * config.updates_per_iteration * rate,
         }
-
-
-def lower_programs(job: Job, state: TrainState, start: Any) -> tuple[Lowered, Lowered]:
-    """Lower the start and the epoch of all members, on the job's devices: (keys, hparams) -> states
-    and (states) -> (states, metrics). state: from `abstract_state`; start: (keys, hparams)."""
-    mesh, places = job.mesh, jax.tree.map(lambda x: x.sharding, state)
-    init = devices.lower(mesh, jax.vmap(job.functions.init), *start, out_shardings=places)
-    epoch = devices.lower(
-        mesh,
-        sweep.over_members(job.functions.epoch),
-        state,
-        out_shardings=(places, devices.everywhere(mesh)),
-        donate_argnums=0,
-    )
-    return init, epoch
-
-
-def _make_inspect(job: Job) -> Callable[[Any, jax.Array], tuple[Episodes, Any]]:
-    """Make (agent, key) -> its episodes, and whether each leaf of it is finite."""
-    evaluate = make_evaluate(job.env, job.algorithm.act, job.config.eval.episodes)
-
-    def inspect(agent: Any, key: jax.Array) -> tuple[Episodes, Any]:
-        return evaluate(agent, key), jax.tree.map(lambda x: jnp.isfinite(x).all(), agent)
-
-    return inspect
-
-
-def load_state(
-    job: Job, like: TrainState, checkpoints: Checkpoints, reporter: Reporter
-) -> tuple[TrainState, int]:
-    """Restore the newest readable state and its epoch; a damaged newer one is dropped.
-
-    like: from `abstract_state`. Raises ValueError where none can be read, or where it was written
-    with another config.
-    """
-    for epoch in checkpoints.epochs():
-        try:
-            saved = checkpoints.meta(epoch)
-            if not (found := jobs.mismatch(saved, job)):
-                return checkpoints.restore(epoch, like), epoch
-        except Exception as error:  # Orbax raises whatever its storage does
-            first_line = (str(error) or type(error).__name__).splitlines()[0]
-            reporter.say(f"checkpoint {epoch} is damaged, using the one before it: {first_line}")
-            checkpoints.drop(epoch)
-            continue
-        raise ValueError(f"the checkpoint was written with another config: {'; '.join(found)}")
-    raise NoCheckpoint("there is no checkpoint that can be read; start a new run")
-
-
-@contextmanager
-def _stop_requests(reporter: Reporter) -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a flag: the epoch is finished and saved."""
-    asked: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        asked.append(number)
-        reporter.say("stopping after this epoch; press Ctrl-C again to stop at once")
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
-        signals.append(signal.SIGHUP)
-    before = [signal.signal(number, note) for number in signals]
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from drac_jax import devices, final, parts, plots, report, robustness, sweep
+from drac_jax import devices, final, parts, plots, report, restore, robustness, sweep
 from drac_jax import experiment as exp
 from drac_jax import job as jobs
 from drac_jax.checkpoint import Checkpoints
@@ -19,7 +19,6 @@ from drac_jax.job import Job
 from drac_jax.methods import METHODS
 from drac_jax.report import Reporter
 from drac_jax.robustness import RobustnessConfig
-from drac_jax.runner import load_state
 from drac_jax.types import Algorithm, Environment, EnvSpec
 
 MAPS_DRAWN = 8
@@ -90,7 +89,7 @@ def _count_members(config: dict[str, Any]) -> int:
 def _newest_agent(folder: Path, like: Any) -> tuple[Any, int]:
     """Read the newest agent that can be read, and its epoch; a run's files are left as they are."""
     checkpoints = Checkpoints(folder / report.CHECKPOINTS, create=False)
-    for epoch in checkpoints.epochs():
+    for epoch in checkpoints.numbers():
         try:
             return checkpoints.restore_agent(epoch, like), epoch
         except Exception:  # Orbax raises whatever its storage does; the one before may do
@@ -145,7 +144,8 @@ def evaluate(
     """
     env = env_to_play(job.experiment, folder, asked, ("env", "eval"))
     checkpoints = Checkpoints(folder / report.CHECKPOINTS)
-    state, epoch = load_state(job, jobs.abstract_state(job), checkpoints, reporter)
+    like = (jobs.abstract_state(job), None)
+    (state, _), epoch = restore.load(job, like, checkpoints, reporter)
     job = job._replace(env=env, config=asked)
     reporter.busy(f"evaluating epoch {epoch} on {env.spec.name}")
     keys = _keys(job, epoch)

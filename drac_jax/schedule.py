@@ -35,6 +35,9 @@ class TrainConfig:
     epochs: int = 20
 
 
+LONGEST_STRIDE = 32
+
+
 class Schedule(NamedTuple):
     """How a budget is spent: steps of every environment before learning, then `epochs` equal
     epochs.
@@ -48,6 +51,16 @@ class Schedule(NamedTuple):
     epochs: int
     segments: int = 1
     slow_epochs: int = 1
+
+    @property
+    def segment(self) -> int:
+        """Count the iterations of a segment."""
+        return self.iterations_per_epoch // self.segments
+
+    @property
+    def stride(self) -> int:
+        """Count the iterations that are always taken together: what divides a segment."""
+        return max(n for n in range(1, LONGEST_STRIDE + 1) if self.segment % n == 0)
 
     def env_steps(self, config: TrainConfig, epoch: int) -> int:
         """Count env steps after `epoch` epochs."""

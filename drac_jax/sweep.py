@@ -79,17 +79,22 @@ def side_by_side(count: int) -> int:
     return 1 if jax.default_backend() == "cpu" else count
 
 
-def over_members(epoch: Callable[[Any], tuple[Any, Any]]) -> Callable[[Any], tuple[Any, Any]]:
-    """Make (state) -> (state, metrics) of one member that of N members, leaves [N, ...].
+def over_members(function: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
+    """Make (state, *shared) -> (state, results) of one member that of N members, leaves [N, ...];
+    what is shared is the same for all.
 
     An accelerator takes them side by side. A CPU takes them in turn, in one program as well: one
     member's arrays stay in the cache, which is 1.2 to 1.5 times faster.
     """
-    if side_by_side(2) == 2:
-        return jax.vmap(epoch)
 
-    def in_turn(states: Any, member: jax.Array) -> tuple[Any, Any]:
-        state, metrics = epoch(jax.tree.map(lambda x: x[member], states))
-        return jax.tree.map(lambda x, new: x.at[member].set(new), states, state), metrics
+    def together(states: Any, *shared: Any) -> tuple[Any, Any]:
+        return jax.vmap(lambda state: function(state, *shared))(states)
 
-    return lambda states: jax.lax.scan(in_turn, states, jnp.arange(len(jax.tree.leaves(states)[0])))
+    def in_turn(states: Any, *shared: Any) -> tuple[Any, Any]:
+        def one(states: Any, member: jax.Array) -> tuple[Any, Any]:
+            state, results = function(jax.tree.map(lambda x: x[member], states), *shared)
+            return jax.tree.map(lambda x, new: x.at[member].set(new), states, state), results
+
+        return jax.lax.scan(one, states, jnp.arange(len(jax.tree.leaves(states)[0])))
+
+    return together if side_by_side(2) == 2 else in_turn

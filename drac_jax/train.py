@@ -1,7 +1,8 @@
 """The training loop, one pure function for every algorithm and environment.
 
-A run is `init` and then a scan of `epoch`; an epoch is a scan of (interact, learn). Nothing here
-knows an algorithm, a simulator, a file or the time, so `jax.vmap` turns a run into a sweep.
+A run is `init` and then a scan of `epoch`; an epoch is a loop of (interact, learn), which `advance`
+takes in as many pieces as one likes. Nothing here knows an algorithm, a simulator, a file or the
+time, so `jax.vmap` turns a run into a sweep.
 """
 
 from collections.abc import Callable
@@ -30,17 +31,35 @@ class TrainState(NamedTuple):
     step: jax.Array
 
 
+class Sums(NamedTuple):
+    """What an epoch's metrics are the means of: sums over its iterations so far, over the episodes
+    that ended in them, and over its slow updates."""
+
+    iterations: Metrics
+    episodes: Metrics
+    slow_updates: Metrics
+
+
 class Train(NamedTuple):
     """A run as pure functions.
 
     init: (key, hparams) -> TrainState, with learning_starts env steps in the replay.
     epoch: (TrainState) -> (TrainState, metrics), each a scalar.
     run: (key, hparams) -> (TrainState, metrics), each [epochs].
+
+    An epoch in pieces, bit for bit the same however it is cut:
+    no_sums: (TrainState) -> Sums, all zero.
+    advance: (TrainState, Sums, strides, slow updates after them) -> (TrainState, Sums); a stride is
+    `schedule.stride` iterations, and a slow update is due after every `schedule.segment` of them.
+    means: (Sums of an epoch) -> metrics.
     """
 
     init: Callable[[jax.Array, Any], TrainState]
     epoch: Callable[[TrainState], tuple[TrainState, Metrics]]
     run: Callable[[jax.Array, Any], tuple[TrainState, Metrics]]
+    no_sums: Callable[[TrainState], Sums]
+    advance: Callable[[TrainState, Sums, Any, Any], tuple[TrainState, Sums]]
+    means: Callable[[Sums], Metrics]
 
 
 class _Run(NamedTuple):
@@ -52,6 +71,9 @@ class _Run(NamedTuple):
     schedule: Schedule
 
 
+Iterate = Callable[[TrainState], tuple[TrainState, Metrics, Metrics]]
+
+
 def make_train(env: Environment, algorithm: Algorithm, config: TrainConfig) -> Train:
     """Make the run of an algorithm on an environment. Raises ValueError as `check` does, and for
     an environment whose observations have another size than its spec says."""
@@ -60,7 +82,25 @@ def make_train(env: Environment, algorithm: Algorithm, config: TrainConfig) -> T
     if env.spec.max_steps == 1 and not config.store_next_obs:
         raise ValueError("store_next_obs=False needs episodes of two steps or more; use True")
     fixed = _Run(env, algorithm, config, make_schedule(config, algorithm.slow_period))
-    return Train(partial(_init, fixed), partial(_epoch, fixed), partial(_run, fixed))
+    # Inlined where it is called, but traced once.
+    iterate = jax.jit(partial(_iterate, fixed), inline=True)
+    no_sums, advance = partial(_no_sums, fixed, iterate), partial(_advance, fixed, iterate)
+    means = partial(_means, fixed.schedule)
+
+    def segment(carry: tuple[TrainState, Sums], _: None) -> tuple[tuple[TrainState, Sums], None]:
+        strides = fixed.schedule.segment // fixed.schedule.stride
+        return advance(carry[0], carry[1], strides, 1), None
+
+    def epoch(state: TrainState) -> tuple[TrainState, Metrics]:
+        start = (state, no_sums(state))
+        (state, sums), _ = jax.lax.scan(segment, start, None, fixed.schedule.segments)
+        return state, means(sums)
+
+    def run(key: jax.Array, hparams: Any) -> tuple[TrainState, Metrics]:
+        state = _init(fixed, key, hparams)
+        return jax.lax.scan(lambda s, _: epoch(s), state, None, fixed.schedule.epochs)
+
+    return Train(partial(_init, fixed), epoch, run, no_sums, advance, means)
 
 
 def _check_obs(env: Environment, num_envs: int) -> None:
@@ -116,13 +156,14 @@ def _sample(fixed: _Run, state: TrainState, key: jax.Array, minibatches: int) ->
     return ring.sample(state.replay, key, shape, config.strata, config.n_step, gamma)
 
 
-def _iterate(fixed: _Run, state: TrainState, _: None) -> tuple[TrainState, tuple[Metrics, Metrics]]:
+def _iterate(fixed: _Run, state: TrainState) -> tuple[TrainState, Metrics, Metrics]:
+    """Collect and learn once. -> the state, the metrics, and the sums over ended episodes."""
     key, act_key, learn_key = jax.random.split(state.key, 3)
     steps = fixed.config.steps_per_iteration
     act_keys = act_key[None] if steps == 1 else jax.random.split(act_key, steps)
     state, episodes = jax.lax.scan(partial(_interact, fixed), state._replace(key=key), act_keys)
     state, metrics = _learn(fixed, state, learn_key)
-    return state, (metrics, episodes)
+    return state, metrics, jax.tree.map(partial(jnp.sum, axis=0), episodes)
 
 
 def _slow_update(fixed: _Run, state: TrainState) -> tuple[TrainState, Metrics]:
@@ -142,11 +183,42 @@ def _slow_update(fixed: _Run, state: TrainState) -> tuple[TrainState, Metrics]:
     return state._replace(agent=agent), metrics
 
 
-def _segment(fixed: _Run, state: TrainState, _: None) -> tuple[TrainState, tuple]:
-    length = fixed.schedule.iterations_per_epoch // fixed.schedule.segments
-    state, records = jax.lax.scan(partial(_iterate, fixed), state, None, length)
-    state, slow_metrics = _slow_update(fixed, state)
-    return state, (*records, slow_metrics)
+def _no_sums(fixed: _Run, iterate: Iterate, state: TrainState) -> Sums:
+    _, metrics, episodes = jax.eval_shape(iterate, state)
+    slow = jax.eval_shape(partial(_slow_update, fixed), state)[1]
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), Sums(metrics, episodes, slow))
+
+
+def _advance(
+    fixed: _Run, iterate: Iterate, state: TrainState, sums: Sums, strides: Any, slow_updates: Any
+) -> tuple[TrainState, Sums]:
+    """Both counts may be traced. XLA knows the length of a stride: a loop of unknown length makes
+    an accelerator ask the host after every turn."""
+
+    def one(carry: tuple[TrainState, Sums], _: None) -> tuple[tuple[TrainState, Sums], None]:
+        state, (metrics, episodes, slow) = carry
+        state, new_metrics, new_episodes = iterate(state)
+        return (state, Sums(_add(metrics, new_metrics), _add(episodes, new_episodes), slow)), None
+
+    def stride(_: jax.Array, carry: tuple[TrainState, Sums]) -> tuple[TrainState, Sums]:
+        return jax.lax.scan(one, carry, None, fixed.schedule.stride)[0]
+
+    def slow_update(_: jax.Array, carry: tuple[TrainState, Sums]) -> tuple[TrainState, Sums]:
+        state, new = _slow_update(fixed, carry[0])
+        return state, carry[1]._replace(slow_updates=_add(carry[1].slow_updates, new))
+
+    carry = jax.lax.fori_loop(0, strides, stride, (state, sums))
+    return jax.lax.fori_loop(0, slow_updates, slow_update, carry)
+
+
+def _add(sums: Metrics, new: Metrics) -> Metrics:
+    return jax.tree.map(jnp.add, sums, new)
+
+
+def _means(schedule: Schedule, sums: Sums) -> Metrics:
+    metrics = jax.tree.map(lambda x: x / schedule.iterations_per_epoch, sums.iterations)
+    slow = jax.tree.map(lambda x: x / schedule.segments, sums.slow_updates)
+    return metrics | slow | _episode_means(sums.episodes)
 
 
 def _init(fixed: _Run, key: jax.Array, hparams: Any) -> TrainState:
@@ -161,17 +233,6 @@ def _init(fixed: _Run, key: jax.Array, hparams: Any) -> TrainState:
     return jax.lax.scan(partial(_interact, fixed), state, fill_keys)[0]
 
 
-def _epoch(fixed: _Run, state: TrainState) -> tuple[TrainState, Metrics]:
-    segments = jax.lax.scan(partial(_segment, fixed), state, None, fixed.schedule.segments)
-    state, (metrics, episodes, slow_metrics) = segments
-    return state, jax.tree.map(jnp.mean, metrics | slow_metrics) | _episode_means(episodes)
-
-
-def _run(fixed: _Run, key: jax.Array, hparams: Any) -> tuple[TrainState, Metrics]:
-    state = _init(fixed, key, hparams)
-    return jax.lax.scan(lambda s, _: _epoch(fixed, s), state, None, fixed.schedule.epochs)
-
-
 def _episode_sums(state: EnvState) -> Metrics:
     """Sum over the episodes that ended in this step; broken environments are counted apart."""
     ended = state.done & ~state.info["broken"]
@@ -183,9 +244,8 @@ def _episode_sums(state: EnvState) -> Metrics:
     }
 
 
-def _episode_means(sums: Metrics) -> Metrics:
+def _episode_means(total: Metrics) -> Metrics:
     """Average over an epoch; NaN where no episode ended."""
-    total = jax.tree.map(jnp.sum, sums)
     return {
         "train/episodes": total["episodes"],
         "train/return": total["return"] / total["episodes"],

@@ -2,16 +2,19 @@
 
 python -m experiments list
 python -m experiments run [NAME] [--preset paper|default|fast] [--dry-run] [--runs-dir DIR]
-                      [--wandb PROJECT] [--resume FOLDER] [--devices N] [--seeds 8 ...]
+                      [--wandb PROJECT] [--resume FOLDER] [--devices N] [--seconds N]
+                      [--seeds 8 ...]
 python -m experiments sweep [NAME] --grid.beta 0.2 0.5 0.8 [as for run]
 python -m experiments evaluate FOLDER [--eval.final-episodes 500] [--env.layout medium ...]
 python -m experiments render FOLDER [--episodes 4] [--member 0] [--seed 0] [--env.layout medium ...]
 python -m experiments robustness FOLDER [--episodes 5 --maps 30 --walls 10]
 python -m experiments compare DOMAIN [--algos amortized sac ...] [--preset paper|default|fast]
-                      [--dry-run] [--runs-dir DIR] [--resume FOLDER]
+                      [--dry-run] [--runs-dir DIR] [--resume FOLDER] [--seconds N]
                       [--seeds 5 --train.env-steps 20000 ...] [--sac.hparams.tau 0.01 ...]
 
 Every value of a run can be set: python -m experiments run NAME --help lists them.
+--seconds N saves and stops a run, sweep or comparison before N seconds are over; Ctrl-C, SIGTERM
+and SIGHUP save and stop it within seconds. The exit code is then 130, and --resume goes on.
 A run uses all the devices it can, or the first N of --devices (virtual ones on a CPU). Several
 processes train one run together with --distributed on a TPU pod or under Slurm, and elsewhere with
 --coordinator HOST:PORT --num-processes N --process-id I [--coordinator-timeout 60].
@@ -23,6 +26,7 @@ import argparse
 import contextlib
 import os
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -41,6 +45,7 @@ def _run_parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    parser.add_argument("--seconds", type=float)
     parser.add_argument("--wandb")
     parser.add_argument("--devices", type=int)
     parser.add_argument("--distributed", action="store_true")
@@ -58,6 +63,7 @@ def _compare_parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    parser.add_argument("--seconds", type=float)
     parser.add_argument("--devices", type=int)
     return parser
 
@@ -84,11 +90,17 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return args, rest
 
 
-def _set_up(args: argparse.Namespace) -> None:
-    """Make the devices that are asked for, and meet the other processes, before any array is."""
+def _set_up(args: argparse.Namespace, began: float) -> None:
+    """Make the devices that are asked for, and meet the other processes, before any array is.
+    began: when, of `time.monotonic`."""
     import jax
 
     from drac_jax import processes, ranges
+
+    args.deadline = None
+    if (seconds := getattr(args, "seconds", None)) is not None:
+        ranges.check_number("seconds", seconds, "--seconds")
+        args.deadline = began + seconds
 
     if (count := getattr(args, "devices", None)) is not None:
         ranges.check_number("devices", count)
@@ -123,12 +135,13 @@ def main(words: list[str]) -> int:
     """Run one command. -> the exit code: 0, 2 for bad input, 130 when interrupted."""
     # XLA's own log lines would break the live line; what matters is raised as an error.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    began = time.monotonic()
     try:
         args, rest = parse(words)
         if args.command == "help":
             print(__doc__)
             return 0
-        _set_up(args)
+        _set_up(args, began)
         from experiments.commands import execute  # heavy imports, after the cheap errors
 
         return execute(args, rest)

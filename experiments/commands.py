@@ -17,7 +17,8 @@ from drac_jax.experiment import DEFAULT_PRESET, Experiment, RunConfig
 from drac_jax.methods import METHODS
 from drac_jax.report import Reporter
 from drac_jax.robustness import MEASURES, RobustnessConfig
-from drac_jax.runner import Interrupted, Run
+from drac_jax.runner import Run
+from drac_jax.stopping import Interrupted
 from drac_jax.types import Environment
 from experiments import EXPERIMENTS, exits, find
 from experiments.compare import compare
@@ -67,9 +68,9 @@ def run(args: argparse.Namespace, words: list[str]) -> int:
     try:
         with run_lock.held(folder):
             if len(prepared) > 1:
-                summary = parts.train(prepared, folder, reporter)
+                summary = parts.train(prepared, folder, reporter, args.deadline)
             else:
-                session = Run(prepared[0], folder, reporter)
+                session = Run(prepared[0], folder, reporter, args.deadline)
                 summary = session.resume() if args.resume else session.start()
     except Interrupted as stop:
         reporter.say(f'{stop}; go on with: make run ARGS="--resume {folder}"')

@@ -20,7 +20,7 @@ from drac_jax.experiment import DEFAULT_PRESET, Experiment, RunConfig
 from drac_jax.job import Job
 from drac_jax.methods import METHODS
 from drac_jax.report import Reporter
-from drac_jax.runner import Interrupted
+from drac_jax.stopping import Interrupted
 from experiments import EXPERIMENTS, exits, find
 from experiments.options import GRID, parse
 
@@ -57,7 +57,7 @@ def compare(args: argparse.Namespace, words: list[str]) -> int:
     try:
         with run_lock.held(folder):
             report.write_json(folder / comparing.COMPARISON, plan._asdict())
-            broken = comparing.train(prepared, folder, reporter)
+            broken = comparing.train(prepared, folder, reporter, args.deadline)
             results = comparing.read(folder, plan.algos)
             if not results:
                 raise ValueError(f"no method came to its end; {'; '.join(broken.values())}")

@@ -9,11 +9,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("drac_jax", "envs", "experiments")
 # The runner and its rooms: what it writes, draws, saves, plays at the end, loads and foretells; the
 # processes it has for company; the comparison, which runs it for one method after the other, and
-# the parts, which do so for groups of members; the lock of a run folder; and the processor, which
-# is looked up in a file.
+# the parts, which do so for groups of members; how a run is stopped and found again, and its lock;
+# and the processor, which is looked up in a file.
 IMPURE = {"runner", "report", "plots", "checkpoint", "final", "saved", "dry_run"}
 IMPURE |= {"compile_times", "processes", "compare", "compare_plots", "quality_diversity", "parts"}
-IMPURE |= {"processor", "run_lock"}
+IMPURE |= {"processor", "run_lock", "stopping", "restore"}
 OUTSIDE_WORLD = {
     *("os", "pathlib", "shutil", "tempfile", "json", "subprocess"),  # files and processes
     *("time", "datetime"),  # clocks

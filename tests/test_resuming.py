@@ -2,22 +2,26 @@
 asks for."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from drac_jax import run_lock
+from drac_jax import pace, run_lock
 from tests.test_runs import (
+    EPOCHS,
     PATIENCE,
     ROOT,
     TINY,
     command,
     only_run_in,
     records_of,
+    saved_arrays,
     saved_epochs,
     signal_when,
     start,
@@ -84,6 +88,54 @@ def test_a_run_that_is_asked_to_end_saves_its_epoch(number, tmp_path):
     assert f"--resume {folder}" in ended.said
     epochs = max(record["epoch"] for record in records_of(folder))
     assert saved_epochs(folder)[-1] == epochs < 100
+
+
+def numbers_in(place: Path) -> list[int]:
+    return sorted(int(path.name) for path in place.glob("*") if path.name.isdigit())
+
+
+def stop_after(pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut epochs into single strides, and ask the run to stop after so many of them."""
+    took, seen = pace.Pace.took, []
+
+    def count(self: pace.Pace, strides: int, seconds: float) -> None:
+        took(self, strides, seconds)
+        seen.append(strides)
+        if len(seen) == pieces:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(pace, "SECONDS", 0.0)
+    monkeypatch.setattr(pace.Pace, "took", count)
+
+
+def test_a_run_stopped_within_an_epoch_goes_on_bit_for_bit(finished, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(70, patch)
+        outcome = command(*TINY, "--runs-dir", tmp_path)
+    folder = only_run_in(tmp_path)
+    assert outcome.code == 130, outcome.said
+    assert f"stopped after 9 of 61 iterations of epoch 2 of {EPOCHS}, all saved" in outcome.said
+    assert numbers_in(folder / "unfinished") == [70]
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(20, patch)
+        again = command("run", "--resume", folder)
+    assert "after epoch 1 of 6 and 9 iterations" in again.said
+    assert numbers_in(folder / "unfinished") == [90]
+    assert command("run", "--resume", folder).code == 0
+    assert numbers_in(folder / "unfinished") == []
+    assert without_times(records_of(folder)) == without_times(records_of(finished))
+    pairs = zip(saved_arrays(folder, EPOCHS), saved_arrays(finished, EPOCHS), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_a_run_that_has_no_time_stops_saved_and_goes_on(finished, tmp_path):
+    outcome = command(*TINY, "--runs-dir", tmp_path, "--seconds", 2)
+    folder = only_run_in(tmp_path)
+    assert outcome.code == 130
+    assert f"stopped after 0 of 61 iterations of epoch 1 of {EPOCHS}, all saved" in outcome.said
+    assert f"--resume {folder}" in outcome.said
+    assert command("run", "--resume", folder, "--seconds", 3600).code == 0
+    assert without_times(records_of(folder)) == without_times(records_of(finished))
 
 
 def test_a_run_under_nohup_outlives_its_terminal(tmp_path):

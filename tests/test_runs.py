@@ -201,7 +201,9 @@ def test_saved_policy_samples_actions_for_one_or_many_observations(finished):
 def test_saved_policy_refuses_obs_of_another_size(finished):
     policy = load_policy(finished[0])
     for obs in (jnp.zeros(3), jnp.zeros((4, 3)), jnp.zeros(())):
-        with pytest.raises(ValueError, match=r"takes obs \[2\] or \[N, 2\] of multigoal_linf_dense, not"):
+        with pytest.raises(
+            ValueError, match=r"takes obs \[2\] or \[N, 2\] of multigoal_linf_dense, not"
+        ):
             policy(obs, jax.random.key(0))
 
 
@@ -286,13 +288,13 @@ def about_to_diverge(finished, tmp_path) -> Path:
     experiment = find(identity["experiment"])
     job, _ = prepare(experiment, config_of(experiment, identity), identity["preset"])
     checkpoints = Checkpoints(folder / "checkpoints")
-    state = checkpoints.restore(EPOCHS - 1, abstract_state(job))
-    for epoch in checkpoints.epochs():
+    state, _ = checkpoints.restore(EPOCHS - 1, (abstract_state(job), None))
+    for epoch in checkpoints.numbers():
         checkpoints.drop(epoch)
     huge = jax.tree.map(lambda x: 1e10 * x, state.agent.critic.params)
     critic = state.agent.critic._replace(params=huge)
     state = state._replace(agent=state.agent._replace(critic=critic))
-    checkpoints.save(EPOCHS - 1, state, job_identity(job))
+    checkpoints.save(EPOCHS - 1, (state, None), job_identity(job))
     return folder
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from drac_jax import devices, sweep
 from drac_jax import job as jobs
 from drac_jax.job import Job
-from drac_jax.runner import lower_programs
+from drac_jax.programs import lower_init, lower_members
 from experiments import find
 from experiments.throughput import timing
 
@@ -57,7 +57,9 @@ def job_on(count: int, seeds: int = 1, hidden: int = 256, **train: Any) -> Job:
 def begin(job: Job) -> Progress:
     """Compile a job's programs and start its members."""
     start = devices.copies(job.mesh, (sweep.keys(job.members)[0], job.members.hparams))
-    init, epoch = (x.compile() for x in lower_programs(job, jobs.abstract_state(job), start))
+    shapes = jobs.abstract_state(job)
+    lowered = lower_init(job, shapes, start), lower_members(job, job.functions.epoch, shapes)
+    init, epoch = (program.compile() for program in lowered)
     state = jax.block_until_ready(init(*start))
     return Progress(job, epoch, state, exchanges(epoch.as_text(), "update"), {}, [])
 
