@@ -35,7 +35,7 @@ class TrainConfig:
     epochs: int = 20
 
 
-LONGEST_STRIDE = 32
+LONGEST_STRIDE = 8
 
 
 class Schedule(NamedTuple):

@@ -65,6 +65,8 @@ BAD = [
         (f"--devices {HUGE}", "devices"),
         ("--coordinator-timeout nan", "--coordinator-timeout=nan"),
         ("--coordinator-timeout inf", "--coordinator-timeout=inf"),
+        ("--seconds 0", "--seconds=0"),
+        ("--seconds nan", "--seconds=nan"),
         ("--coordinator-timeout 0", "--coordinator-timeout=0"),
         (f"{MEET} host:0", "port=0"),
         (f"{MEET} host:65536", "port=65536"),
