@@ -117,19 +117,28 @@ def _spec(name: str, maze: Maze, max_steps: int, contact_forces: bool) -> EnvSpe
     return EnvSpec(name, obs_size, 8, max_steps, len(maze.goals), maze.scene())
 
 
-def ant_among(boxes: np.ndarray, dynamics: Dynamics = "authors") -> mujoco.MjSpec:
-    """Write the model of Gymnasium's ant among boxes [W, 4], (x_min, y_min, x_max, y_max)."""
+def ant_among(
+    boxes: np.ndarray, dynamics: Dynamics = "authors", overlaps_only: bool = False
+) -> mujoco.MjSpec:
+    """Write the model of Gymnasium's ant among boxes [W, 4], (x_min, y_min, x_max, y_max).
+
+    overlaps_only: for an engine that finds no contact of ant and box before they overlap. The boxes
+    are larger by the margins then, and the margins are 0.
+    """
     spec = gymnasium_spec(ANT.file)
     # Margins are those of the model's own geoms. MuJoCo 3.17 adds those of two geoms that touch;
     # 3.1.6 took the larger of them, which is the sum where the world's is 0.
     margin = 0.0 if dynamics == "authors" else spec.geom("floor").margin
     spec.geom("floor").margin = margin
+    own = spec.geom("torso_geom").margin
+    extra, margin = (own + margin, -own) if overlaps_only else (0.0, margin)
     for number, (x0, y0, x1, y1) in enumerate(boxes):
+        half = np.array([(x1 - x0) / 2, (y1 - y0) / 2, WALL_HALF_HEIGHT])
         spec.worldbody.add_geom(
             name=WALL_NAME.format(number),
             type=mujoco.mjtGeom.mjGEOM_BOX,
             pos=[(x0 + x1) / 2, (y0 + y1) / 2, WALL_HALF_HEIGHT],
-            size=[(x1 - x0) / 2, (y1 - y0) / 2, WALL_HALF_HEIGHT],
+            size=half + extra,
             margin=margin,
             contype=1,
             conaffinity=1,  # the ant's own geoms have 0: they touch the world, not one another
@@ -146,7 +155,7 @@ def _physics(
             "impl='warp' does not tell which walls the ant touches; use 'jax', or dynamics='farama'"
         )
     unit = np.tile([-0.5, -0.5, 0.5, 0.5], (min(NEAR_WALLS, num_walls), 1))
-    spec = ant_among(unit, dynamics)
+    spec = ant_among(unit, dynamics, overlaps_only=impl == "jax")
     return make_physics(spec, ANT.frame_skip, fidelity, impl, CONTACTS, contact_forces)
 
 
@@ -185,12 +194,18 @@ def _wall_geoms(physics: Physics, number: int) -> np.ndarray:
     return np.array([physics.model.geom(WALL_NAME.format(i)).id for i in range(number)], int)
 
 
+def _extra(physics: Physics) -> float:
+    """Say by how much the model's boxes are larger than the walls, in m: see `ant_among`."""
+    return physics.model.geom(WALL_NAME.format(0)).size[2] - WALL_HALF_HEIGHT
+
+
 def touches(physics: Physics, data: mjx.Data, fatal: jax.Array) -> jax.Array:
     """Say whether the ant overlaps a fatal wall. fatal: [N] bool, of the model's boxes. Contacts
     are those of the start of the last physics step, as MuJoCo lists them after a step."""
     is_fatal = jnp.zeros(physics.model.ngeom, bool).at[_wall_geoms(physics, len(fatal))].set(fatal)
     contact = data._impl.contact
-    return (is_fatal[contact.geom].any(axis=-1) & (contact.dist < 0.0)).any()
+    overlaps = contact.dist < -_extra(physics)
+    return (is_fatal[contact.geom].any(axis=-1) & overlaps).any()
 
 
 def with_walls(physics: Physics, walls: jax.Array) -> mjx.Model:
@@ -198,8 +213,9 @@ def with_walls(physics: Physics, walls: jax.Array) -> mjx.Model:
     the point maze, the model has no more boxes than can be touched in one env step."""
     boxes = _wall_geoms(physics, len(walls))
     low, high = jnp.split(walls, 2, axis=1)
-    half = (high - low) / 2
-    radius = jnp.sqrt(jnp.square(half).sum(axis=1) + WALL_HALF_HEIGHT**2)
+    extra = _extra(physics)
+    half = (high - low) / 2 + extra
+    radius = jnp.sqrt(jnp.square(half).sum(axis=1) + (WALL_HALF_HEIGHT + extra) ** 2)
     device = physics.on_device
     return device.replace(
         geom_pos=device.geom_pos.at[boxes, :2].set((low + high) / 2),
