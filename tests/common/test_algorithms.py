@@ -249,9 +249,9 @@ def test_restored_state_is_the_saved_one_and_takes_the_same_next_step(subject, t
     state = jax.jit(train.init)(jax.random.key(4), subject.case.hparams)
     state = state._replace(agent=subject.agent)
     checkpoints = Checkpoints(tmp_path / "checkpoints")
-    checkpoints.save(1, state, {"name": subject.case.name})
+    checkpoints.save(1, (state, None), {"name": subject.case.name})
     assert checkpoints.meta(1) == {"name": subject.case.name}
-    restored = checkpoints.restore(1, jax.eval_shape(lambda s: s, state))
+    restored, _ = checkpoints.restore(1, (jax.eval_shape(lambda s: s, state), None))
     assert_same(restored, state)
     agent = jax.device_get(checkpoints.restore_agent(1, state.agent))
     key = jax.random.key(5)
