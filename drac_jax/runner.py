@@ -48,6 +48,8 @@ class Run:
         facts = {"spec": jobs.spec_record(self.job), **report.environment_facts()}
         if self.writes:
             report.write_json(self.folder / report.CONFIG, jobs.identity(self.job) | facts)
+            # Records of a start that came to nothing.
+            (self.folder / report.METRICS).unlink(missing_ok=True)
         programs = self._compile()
         self.reporter.busy("filling the replay until learning starts")
         state = programs.init(self.train_keys, self.hparams)
@@ -61,8 +63,6 @@ class Run:
             (state, sums), self.begun = restore.newest(*given)
         except restore.NoCheckpoint:
             self.reporter.say(f"{self.folder} has no checkpoint yet: starting from the beginning")
-            if self.writes:
-                report.drop_records_after(self.folder / report.METRICS, 0)
             return self.start()
         epoch, rest = divmod(self.begun, self.job.schedule.iterations_per_epoch)
         if self.writes:
