@@ -16,6 +16,7 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 from drac_jax import devices
 from experiments.throughput.scaling import exchanges
+from tests.tolerances import assert_within, error_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -103,10 +104,10 @@ def on_devices() -> OnDevices:
 
 def assert_same_curve(one: dict[str, list], other: dict[str, list], member: int = 0) -> None:
     """Compare the curves of the first member of `one` and a member of `other`."""
-    assert one.keys() == other.keys()
-    for name, values in one.items():
-        ours, theirs = np.array(values)[:, 0], np.array(other[name])[:, member]
-        np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5, err_msg=name)
+    ours = {name: np.array(values)[:, 0] for name, values in one.items()}
+    theirs = {name: np.array(values)[:, member] for name, values in other.items()}
+    assert ours.keys() == theirs.keys()
+    assert_within("devices", error_of(theirs, ours))
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from drac_jax.algorithms import DracHParams
 from drac_jax.saved import load_policy
 from experiments import find
 from experiments.__main__ import main
+from tests.tolerances import assert_within, error_of
 
 SWEEP = (
     "sweep multigoal_amortized --grid.beta 0.3 0.6 --seeds 2 --algorithm.hidden 8 8 "
@@ -62,7 +63,7 @@ def test_run_in_parts_leaves_what_a_whole_run_leaves(tmp_path, capsys):
     ours, theirs = (json.loads((f / "summary.json").read_text()) for f in (parted, whole))
     assert [seed["beta"] for seed in ours["seeds"]] == [0.3, 0.3, 0.6, 0.6]
     for mine, other in zip(ours["seeds"], theirs["seeds"], strict=True):
-        assert mine == pytest.approx(other, rel=1e-4)
+        assert_within("run in parts", error_of(mine, other))
     records = report.read_records(parted / "metrics.jsonl")
     assert [record["member"] for record in records] == [0, 1, 2, 3]
     pictures = {path.name for path in whole.glob("*.png")}
@@ -71,6 +72,6 @@ def test_run_in_parts_leaves_what_a_whole_run_leaves(tmp_path, capsys):
     obs, key = np.zeros(2, np.float32), jax.random.key(0)
     for member in (0, 3):
         mine, other = (load_policy(folder, member)(obs, key) for folder in (parted, whole))
-        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+        assert_within("run in parts", error_of(mine, other))
     assert main(["evaluate", str(parted)]) == 2
     assert "is a run in parts; name one" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from drac_jax.types import EnvSpec
 from envs import TaskStep, batch, make, mazes, perturb
 from envs.wrappers import deal
+from tests.tolerances import assert_within, error_of
 
 ROOM = ("#######", "#G.o.G#", "#.....#", "#..S.o#", "#o...G#", "#######")
 MAX_STEPS = 60
@@ -218,9 +219,7 @@ def test_an_environment_on_a_map_is_the_environment_of_that_map(played, number):
     )
     for name, values in alone.items():
         of_map = played[name][:, :, number].reshape(values.shape)
-        # Two programs round apart, and contacts of 60 steps amplify it; a wall more or less
-        # changes velocities by tenths.
-        np.testing.assert_allclose(of_map, values, rtol=0, atol=1e-3, err_msg=name)
+        assert_within("map among others", error_of(of_map, values))
 
 
 @pytest.mark.heavy

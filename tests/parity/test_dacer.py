@@ -1,7 +1,7 @@
 """DACER's updates against the reference's losses around the correct chain: the same weights,
 batches and noise; and the entropy estimate against scikit-learn's mixtures."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from drac_jax.actors import diffusion
 from drac_jax.algorithms import dacer
 from drac_jax.types import Transition
 from tests import reference
-from tests.reference import assert_trees_close, twin
+from tests.reference import twin
 
 HIDDEN = (32, 32)
 NETS = dacer.DacerNetworks(
@@ -26,25 +26,9 @@ PARTS = [
 ]
 
 
-class Case(NamedTuple):
-    """One precision: the arrays, how near ours must be, and what our functions return."""
-
-    data: dict[str, np.ndarray]
-    close: dict[str, float]
-    weights_close: dict[str, float]
-    em_close: dict[str, float]
-    results: dict[str, Any]
-
-
-@pytest.fixture(scope="module", params=["float32", "float64"])
-def case(request) -> Case:
-    data = reference.load("dacer")
-    double = request.param == "float64"
-    results = reference.compute(data, request.param, compute)
-    close, weights, em = (1e-10, 1e-10, 1e-10) if double else (2e-5, 2e-6, 1e-3)
-    tolerances = ({"rtol": tol, "atol": tol} for tol in (close, em))
-    close, em = tolerances
-    return Case(data, close, {"rtol": 0.0, "atol": weights}, em, results)
+@pytest.fixture(scope="module", params=("float32", "float64"))
+def case(request) -> reference.Case:
+    return reference.case("dacer", request.param, compute)
 
 
 def compute(data: dict) -> dict[str, Any]:
@@ -174,50 +158,48 @@ def fitted(data: dict, steps: int) -> tuple[entropy.Mixture, jax.Array]:
 @pytest.mark.parametrize("update", ["u1", "u2"])
 def test_part_of_the_critic_step_is_the_references(case, update, name):
     ours = case.results[update][name]
-    np.testing.assert_allclose(ours, case.data[f"{update}_{name}"], **case.close)
+    case.assert_close("values", ours, case.data[f"{update}_{name}"])
 
 
 @pytest.mark.parametrize("name", ["pi_raw_action", "pi_action", "pi_minq", "actor_loss"])
 def test_part_of_the_actor_step_is_the_references(case, name):
-    np.testing.assert_allclose(case.results["actor"][name], case.data[name], **case.close)
+    case.assert_close("values", case.results["actor"][name], case.data[name])
 
 
 def test_gradients_are_the_references(case):
     for update in ("u1", "u2"):
         theirs = twin(case.data, f"{update}_grad", "q")
-        assert_trees_close(case.results[update]["grads"], theirs, case.close)
+        case.assert_close("gradients", case.results[update]["grads"], theirs)
     theirs = actor_params(case.data, "grad")
-    assert_trees_close(case.results["actor"]["grads"], theirs, case.close)
+    case.assert_close("gradients", case.results["actor"]["grads"], theirs)
 
 
 def test_weights_after_each_update_are_the_references(case):
     agents = {"u1": case.results["after_first"], "u2": case.results["two_updates"][0]}
     for update, agent in agents.items():
         critic, target = (twin(case.data, f"{update}_new", net) for net in ("q", "tq"))
-        assert_trees_close(agent.critic.params, critic, case.weights_close)
-        assert_trees_close(agent.target_critic, target, case.weights_close)
-    assert_trees_close(agents["u1"].actor.params, actor_params(case.data, "init"), case.close)
-    assert_trees_close(
-        agents["u2"].actor.params, actor_params(case.data, "new"), case.weights_close
-    )
+        case.assert_close("weights", agent.critic.params, critic)
+        case.assert_close("weights", agent.target_critic, target)
+    case.assert_close("values", agents["u1"].actor.params, actor_params(case.data, "init"))
+    case.assert_close("weights", agents["u2"].actor.params, actor_params(case.data, "new"))
 
 
 def test_metrics_of_two_updates_are_the_references(case):
     metrics, data = case.results["two_updates"][1], case.data
     critic_loss = np.mean([data["u1_critic_loss"], data["u2_critic_loss"]])
-    np.testing.assert_allclose(metrics["critic/loss"], critic_loss, **case.close)
-    np.testing.assert_allclose(metrics["actor/loss"], data["actor_loss"], **case.close)
+    case.assert_close("values", metrics["critic/loss"], critic_loss)
+    case.assert_close("values", metrics["actor/loss"], data["actor_loss"])
     # The reference logs twice the actor's loss.
     doubled = data["u2_policy_loss_from_info"]
-    np.testing.assert_allclose(2.0 * metrics["actor/loss"], doubled, **case.close)
+    case.assert_close("values", 2.0 * metrics["actor/loss"], doubled)
 
 
 def test_alpha_steps_are_the_references(case):
     w, moments, metrics = case.results["alpha"]
     grads = np.stack([moments[0], moments[1] - 0.9 * moments[0]]) / 0.1
-    np.testing.assert_allclose(w, case.data["alpha_w_new"], **case.close)
-    np.testing.assert_allclose(w + 1.0, case.data["alpha_new"], **case.close)  # w > 0
-    np.testing.assert_allclose(grads, case.data["alpha_w_grad"], **case.close)
+    case.assert_close("values", w, case.data["alpha_w_new"])
+    case.assert_close("values", w + 1.0, case.data["alpha_new"])  # w > 0
+    case.assert_close("values", grads, case.data["alpha_w_grad"])
     np.testing.assert_array_equal(
         metrics["actor/entropy"], case.data["alpha_entropy_in"].astype(w.dtype)
     )
@@ -227,8 +209,8 @@ def test_alpha_steps_are_the_references(case):
 def test_mixture_after_em_steps_is_the_references(case, steps):
     mixture, value = case.results["em"][steps]
     for ours, name in zip(mixture, ("w", "mean", "cov"), strict=True):
-        np.testing.assert_allclose(ours, case.data[f"em_{name}{steps}"], **case.em_close)
-    np.testing.assert_allclose(value, case.data[f"em_entropy{steps}"], **case.em_close)
+        case.assert_close("mixture", ours, case.data[f"em_{name}{steps}"])
+    case.assert_close("mixture", value, case.data[f"em_entropy{steps}"])
 
 
 @pytest.mark.parametrize("components", [3, 4])

@@ -11,6 +11,7 @@ from drac_jax.actors import diffusion
 from drac_jax.actors.diffusion_actor import schedule
 from drac_jax.networks import timestep_embedding
 from tests import reference
+from tests.tolerances import assert_within, error_of
 
 
 @pytest.mark.parametrize("steps", [5, 10, 20])
@@ -43,8 +44,7 @@ def test_action_is_the_correct_chains(precision, remat):
         noise = jnp.moveaxis(given["net_noise"], 0, 1).at[:, 0].set(given["net_x_T"])
         actor = diffusion(3, 20, (32, 32), remat)
         actions = jax.jit(actor.apply)(params, given["net_obs"], noise)
-    close = 1e-10 if double else 1e-5
-    np.testing.assert_allclose(actions, data["net_action"], rtol=close, atol=close)
+    assert_within(f"diffusion chain, {precision}", error_of(actions, data["net_action"]))
 
 
 def test_actions_stay_in_the_box_and_latents_broadcast():
@@ -55,7 +55,7 @@ def test_actions_stay_in_the_box_and_latents_broadcast():
     assert actions.shape == (4, 6, 2)
     assert (jnp.abs(actions) <= 1.0).all()
     one = actor.apply(params, jnp.ones(5), z[2, 0])
-    np.testing.assert_allclose(actions[2, 3], one, rtol=1e-5)
+    assert_within("diffusion chain, float32", error_of(actions[2, 3], one))
 
 
 def test_chain_without_steps_is_refused():

@@ -12,21 +12,18 @@ from drac_jax.actors import amortized
 from drac_jax.algorithms import drac
 from drac_jax.types import Transition
 from tests import reference
-from tests.reference import assert_trees_close, mlp, twin
+from tests.reference import mlp, twin
 
 HIDDEN = (32, 32)
 NETS = drac.DracNetworks(amortized(3, 16, HIDDEN), critics.twin_critic(HIDDEN), diversity.paired(8))
 
 
-CLOSE = {
-    "float32": {"rtol": 2e-5, "atol": 2e-5},
-    "float64": {"rtol": 1e-10, "atol": 1e-10},
-}
+PRECISIONS = ("float32", "float64")
 
 
-@pytest.fixture(scope="module", params=CLOSE)
+@pytest.fixture(scope="module", params=PRECISIONS)
 def case(request) -> reference.Case:
-    return reference.case("drac_amortized", request.param, CLOSE, parts_of_update, six_updates)
+    return reference.case("drac_amortized", request.param, parts_of_update, six_updates)
 
 
 def agent_of(data: dict) -> drac.DracAgent:
@@ -117,20 +114,20 @@ def six_updates(data: dict) -> dict[str, Any]:
     ],
 )
 def test_part_of_the_update_is_the_references(case, name):
-    np.testing.assert_allclose(case.results["arrays"][name], case.data[name], **case.close)
+    case.assert_close("values", case.results["arrays"][name], case.data[name])
 
 
 def test_gradients_are_the_references(case):
-    assert_trees_close(case.results["critic_grads"], twin(case.data, "grad", "q"), case.close)
-    assert_trees_close(case.results["actor_grads"], mlp(case.data, "grad_actor"), case.close)
+    case.assert_close("gradients", case.results["critic_grads"], twin(case.data, "grad", "q"))
+    case.assert_close("gradients", case.results["actor_grads"], mlp(case.data, "grad_actor"))
 
 
 @pytest.mark.parametrize("when", ["new", "traj"])
 def test_weights_after_updates_are_the_references(case, when):
     agent = case.results[when]
-    assert_trees_close(agent.actor.params, mlp(case.data, f"{when}_actor"), case.weights_close)
-    assert_trees_close(agent.critic.params, twin(case.data, when, "q"), case.weights_close)
-    assert_trees_close(agent.target_critic, twin(case.data, when, "tq"), case.weights_close)
+    case.assert_close("weights", agent.actor.params, mlp(case.data, f"{when}_actor"))
+    case.assert_close("weights", agent.critic.params, twin(case.data, when, "q"))
+    case.assert_close("weights", agent.target_critic, twin(case.data, when, "tq"))
 
 
 def test_metrics_of_one_update_are_the_references(case):
@@ -142,10 +139,8 @@ def test_metrics_of_one_update_are_the_references(case):
         "alpha/value": "alpha_new",
     }
     for ours, name in theirs.items():
-        np.testing.assert_allclose(metrics[ours], case.data[name], **case.close, err_msg=ours)
-    np.testing.assert_allclose(
-        case.results["new"].alpha.params, case.data["alpha_w_new"], **case.close
-    )
+        case.assert_close("values", metrics[ours], case.data[name])
+    case.assert_close("values", case.results["new"].alpha.params, case.data["alpha_w_new"])
 
 
 def test_metrics_of_the_five_further_updates_are_the_references(case):
@@ -156,10 +151,8 @@ def test_metrics_of_the_five_further_updates_are_the_references(case):
         "alpha/value": "alpha",
     }
     for ours, name in theirs.items():
-        np.testing.assert_allclose(
-            metrics[ours], data[f"traj_out_{name}"], **case.close, err_msg=ours
-        )
-    np.testing.assert_allclose(case.results["traj_w"], data["traj_out_w"], **case.close)
+        case.assert_close("further updates", metrics[ours], data[f"traj_out_{name}"])
+    case.assert_close("further updates", case.results["traj_w"], data["traj_out_w"])
 
 
 def test_alpha_step_is_the_references_on_both_sides_of_zero():

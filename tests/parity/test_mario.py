@@ -14,8 +14,8 @@ from envs.mario.import_decoder import main as import_decoder
 from envs.mario.level_gen import begin, make_level_gen
 from experiments.throughput.mario_numpy import NumpyLevelGen
 from tests import reference
+from tests.tolerances import assert_within, error_of
 
-CLOSE = {"js": 2e-6, "kl": 3e-5, "multifacet": 2e-5, "puzzle": 2e-4, "probability": 1e-4}
 VALUES = {"multifacet": "mf", "puzzle": "mp"}
 
 
@@ -54,7 +54,7 @@ def play(task, style, latents, characters, actions):
 
 
 def close(ours, theirs, kind):
-    np.testing.assert_allclose(ours, theirs, rtol=0.0, atol=CLOSE[kind])
+    assert_within(f"mario {kind}", error_of(ours, np.asarray(theirs)))
 
 
 def test_decoded_segments_are_identical(golden, variables):

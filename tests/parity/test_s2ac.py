@@ -13,22 +13,19 @@ from drac_jax.actors import stein_actor
 from drac_jax.algorithms import s2ac
 from drac_jax.types import Transition
 from tests import reference
-from tests.reference import assert_trees_close, mlp, twin
+from tests.reference import mlp, twin
 
 HIDDEN = (32, 32)
 STEPS = 3
 NETS = s2ac.S2acNetworks(stein_actor.stein_start(3, HIDDEN), critics.twin_critic(HIDDEN), STEPS)
 
 
-CLOSE = {
-    "float32": {"rtol": 1e-4, "atol": 1e-5},
-    "float64": {"rtol": 1e-10, "atol": 1e-10},
-}
+PRECISIONS = ("float32", "float64")
 
 
-@pytest.fixture(scope="module", params=CLOSE)
+@pytest.fixture(scope="module", params=PRECISIONS)
 def case(request) -> reference.Case:
-    return reference.case("s2ac", request.param, CLOSE, parts_of_update, one_update)
+    return reference.case("s2ac", request.param, parts_of_update, one_update)
 
 
 def actor(data: dict, when: str, concatenate: Callable = np.concatenate) -> dict:
@@ -146,19 +143,19 @@ def one_update(data: dict) -> dict[str, Any]:
     ],
 )
 def test_part_of_the_update_is_the_references(case, name):
-    np.testing.assert_allclose(case.results["arrays"][name], case.data[name], **case.close)
+    case.assert_close("values", case.results["arrays"][name], case.data[name])
 
 
 def test_gradients_are_the_references(case):
-    assert_trees_close(case.results["critic_grads"], twin(case.data, "grad", "q"), case.close)
-    assert_trees_close(case.results["actor_grads"], actor(case.data, "grad"), case.close)
+    case.assert_close("gradients", case.results["critic_grads"], twin(case.data, "grad", "q"))
+    case.assert_close("gradients", case.results["actor_grads"], actor(case.data, "grad"))
 
 
 def test_weights_after_the_update_are_the_references(case):
     agent = case.results["new"]
-    assert_trees_close(agent.actor.params, actor(case.data, "new"), case.weights_close)
-    assert_trees_close(agent.critic.params, twin(case.data, "new", "q"), case.weights_close)
-    assert_trees_close(agent.target_critic, twin(case.data, "new", "tq"), case.weights_close)
+    case.assert_close("weights", agent.actor.params, actor(case.data, "new"))
+    case.assert_close("weights", agent.critic.params, twin(case.data, "new", "q"))
+    case.assert_close("weights", agent.target_critic, twin(case.data, "new", "tq"))
 
 
 def test_metrics_are_the_references(case):
@@ -170,4 +167,4 @@ def test_metrics_are_the_references(case):
         "actor/entropy": -data["pi_logp"].mean(),
     }
     for name, value in theirs.items():
-        np.testing.assert_allclose(metrics[name], value, **case.close, err_msg=name)
+        case.assert_close("values", metrics[name], value)

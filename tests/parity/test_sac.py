@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from drac_jax import critics, duals, optim
@@ -14,21 +13,19 @@ from drac_jax.actors.gaussian_actor import squash
 from drac_jax.algorithms import sac
 from drac_jax.types import Transition
 from tests import reference
-from tests.reference import assert_trees_close, mlp, twin
+from tests.reference import mlp, twin
+from tests.tolerances import assert_within, error_of
 
 HIDDEN = (32, 32)
 NETS = sac.SacNetworks(gaussian(3, HIDDEN), critics.twin_critic(HIDDEN))
 
 
-CLOSE = {
-    "float32": {"rtol": 1e-4, "atol": 1e-4},
-    "float64": {"rtol": 1e-8, "atol": 1e-8},
-}
+PRECISIONS = ("float32", "float64")
 
 
-@pytest.fixture(scope="module", params=CLOSE)
+@pytest.fixture(scope="module", params=PRECISIONS)
 def case(request) -> reference.Case:
-    return reference.case("sac", request.param, CLOSE, parts_of_update, six_updates)
+    return reference.case("sac", request.param, parts_of_update, six_updates)
 
 
 def agent_of(data: dict) -> sac.SacAgent:
@@ -112,25 +109,25 @@ def six_updates(data: dict) -> dict[str, Any]:
     ],
 )
 def test_part_of_the_update_is_the_references(case, name):
-    np.testing.assert_allclose(case.results["arrays"][name], case.data[name], **case.close)
+    case.assert_close("values", case.results["arrays"][name], case.data[name])
 
 
 def test_gradients_are_the_references(case):
-    assert_trees_close(case.results["critic_grads"], twin(case.data, "grad", "q"), case.close)
-    assert_trees_close(case.results["actor_grads"], mlp(case.data, "grad_actor"), case.close)
+    case.assert_close("gradients", case.results["critic_grads"], twin(case.data, "grad", "q"))
+    case.assert_close("gradients", case.results["actor_grads"], mlp(case.data, "grad_actor"))
 
 
 @pytest.mark.parametrize("when", ["new", "traj"])
 def test_weights_after_updates_are_the_references(case, when):
     agent = case.results[when]
-    assert_trees_close(agent.actor.params, mlp(case.data, f"{when}_actor"), case.weights_close)
-    assert_trees_close(agent.critic.params, twin(case.data, when, "q"), case.weights_close)
-    assert_trees_close(agent.target_critic, twin(case.data, when, "tq"), case.weights_close)
+    case.assert_close("weights", agent.actor.params, mlp(case.data, f"{when}_actor"))
+    case.assert_close("weights", agent.critic.params, twin(case.data, when, "q"))
+    case.assert_close("weights", agent.target_critic, twin(case.data, when, "tq"))
 
 
 def test_alpha_after_one_update_is_the_references(case):
     w = case.results["new"].alpha.params
-    np.testing.assert_allclose(w, case.data["alpha_w_new"], **case.close)
+    case.assert_close("values", w, case.data["alpha_w_new"])
 
 
 def test_metrics_of_the_five_further_updates_are_the_references(case):
@@ -142,10 +139,8 @@ def test_metrics_of_the_five_further_updates_are_the_references(case):
     }
     for ours, name in theirs.items():
         values = case.results["traj_metrics"][ours]
-        np.testing.assert_allclose(
-            values, case.data[f"traj_out_{name}"], **case.close, err_msg=ours
-        )
-    np.testing.assert_allclose(case.results["traj_w"], case.data["traj_out_w"], **case.close)
+        case.assert_close("further updates", values, case.data[f"traj_out_{name}"])
+    case.assert_close("further updates", case.results["traj_w"], case.data["traj_out_w"])
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -156,6 +151,5 @@ def test_squashed_gaussian_is_the_references_at_its_extremes(precision):
     with jax.enable_x64(True) if double else nullcontext():
         given = (jnp.asarray(data[f"squash_{n}"], precision) for n in ("mu", "log_std", "eps"))
         action, log_prob = squash(*given)
-    close = {"rtol": 1e-8, "atol": 1e-8} if double else {"rtol": 1e-4, "atol": 1e-4}
-    np.testing.assert_allclose(action, data["squash_action"], **close)
-    np.testing.assert_allclose(log_prob, data["squash_logp"], **close)
+    for ours, name in ((action, "action"), (log_prob, "logp")):
+        assert_within(f"squashed gaussian, {precision}", error_of(ours, data[f"squash_{name}"]))

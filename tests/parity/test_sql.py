@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from drac_jax import critics, kernels, optim
@@ -12,21 +11,18 @@ from drac_jax.actors import amortized
 from drac_jax.algorithms import sql
 from drac_jax.types import Transition
 from tests import reference
-from tests.reference import assert_trees_close, mlp, twin
+from tests.reference import mlp, twin
 
 HIDDEN = (32, 32)
 NETS = sql.SqlNetworks(amortized(3, 3, HIDDEN), critics.twin_critic(HIDDEN))
 
 
-CLOSE = {
-    "float32": {"rtol": 1e-4, "atol": 2e-5},
-    "float64": {"rtol": 1e-10, "atol": 1e-10},
-}
+PRECISIONS = ("float32", "float64")
 
 
-@pytest.fixture(scope="module", params=CLOSE)
+@pytest.fixture(scope="module", params=PRECISIONS)
 def case(request) -> reference.Case:
-    return reference.case("sql", request.param, CLOSE, parts_of_update, one_update)
+    return reference.case("sql", request.param, parts_of_update, one_update)
 
 
 def agent_of(data: dict) -> sql.SqlAgent:
@@ -107,19 +103,19 @@ def one_update(data: dict) -> dict[str, Any]:
     ],
 )
 def test_part_of_the_update_is_the_references(case, name):
-    np.testing.assert_allclose(case.results["arrays"][name], case.data[name], **case.close)
+    case.assert_close("values", case.results["arrays"][name], case.data[name])
 
 
 def test_gradients_are_the_references(case):
-    assert_trees_close(case.results["critic_grads"], twin(case.data, "grad", "q"), case.close)
-    assert_trees_close(case.results["actor_grads"], mlp(case.data, "grad_actor"), case.close)
+    case.assert_close("gradients", case.results["critic_grads"], twin(case.data, "grad", "q"))
+    case.assert_close("gradients", case.results["actor_grads"], mlp(case.data, "grad_actor"))
 
 
 def test_weights_after_the_update_are_the_references(case):
     agent = case.results["new"]
-    assert_trees_close(agent.actor.params, mlp(case.data, "new_actor"), case.weights_close)
-    assert_trees_close(agent.critic.params, twin(case.data, "new", "q"), case.weights_close)
-    assert_trees_close(agent.target_critic, twin(case.data, "new", "tq"), case.weights_close)
+    case.assert_close("weights", agent.actor.params, mlp(case.data, "new_actor"))
+    case.assert_close("weights", agent.critic.params, twin(case.data, "new", "q"))
+    case.assert_close("weights", agent.target_critic, twin(case.data, "new", "tq"))
 
 
 def test_metrics_are_the_references(case):
@@ -131,4 +127,4 @@ def test_metrics_are_the_references(case):
         "actor/kernel_width": data["bandwidth_sigma"].mean(),
     }
     for name, value in theirs.items():
-        np.testing.assert_allclose(metrics[name], value, **case.close, err_msg=name)
+        case.assert_close("values", metrics[name], value)
