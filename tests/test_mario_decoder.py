@@ -102,7 +102,7 @@ def test_what_the_critic_sees_is_the_likeliest_tile_with_the_gradient_of_probabi
     assert jnp.abs(theirs).max() > 1e-3
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_a_short_training_brings_the_tiles_nearer_to_the_corpus():
     windows = corpus.windows(corpus.generate_levels(0, 8))
     settings = gan.Settings(steps=75, batch=16, widths=WIDTHS, lr=5e-3)

@@ -135,7 +135,7 @@ def test_ring_holds_whole_rows_within_the_capacity(runs):
     assert set(np.unique(rewards)) <= {1.0, 2.0, 3.0}
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [{"store_next_obs": False}, {"n_step": 3}, {"strata": 3, "batch_size": 12}],

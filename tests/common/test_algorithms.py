@@ -265,7 +265,7 @@ def test_value_of_a_constant_reward_is_the_geometric_series(subject):
     np.testing.assert_allclose(going_on, 1.0 / (1.0 - gamma), atol=0.1)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_of_two_equal_modes_as_many_are_kept_as_claimed(subject):
     if subject.case.modes is None:
         pytest.skip("the paper claims nothing of it")
