@@ -89,7 +89,7 @@ TABLE = {
     "humanoid step, position": Row(2.3e-6, ROBOT),
     "humanoid step, velocity": Row(6.4e-5, ROBOT),
     "humanoid step, contact forces": Row(1.5e-3, ROBOT, 4.0, PGS),
-    "swimmer step, position": Row(1.0e-7, ROBOT),
+    "swimmer step, position": Row(1.2e-7, ROBOT),
     "swimmer step, velocity": Row(3.5e-6, ROBOT),
     "walker2d step, position": Row(5.4e-7, ROBOT),
     "walker2d step, velocity": Row(1.3e-5, ROBOT),
