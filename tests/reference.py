@@ -12,6 +12,7 @@ import pytest
 
 from tests.tolerances import assert_within, error_of
 
+PRECISIONS = ("float32", "float64")
 LEAST_EFFORT = {"xla_backend_optimization_level": 0}
 DATA = Path(__file__).resolve().with_name("data")
 # Trained weights that state no licence: whoever has them keeps them beside the repository.

@@ -26,7 +26,7 @@ PARTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=("float32", "float64"))
+@pytest.fixture(scope="module", params=reference.PRECISIONS)
 def case(request) -> reference.Case:
     return reference.case("dacer", request.param, compute)
 

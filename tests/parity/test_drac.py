@@ -18,10 +18,7 @@ HIDDEN = (32, 32)
 NETS = drac.DracNetworks(amortized(3, 16, HIDDEN), critics.twin_critic(HIDDEN), diversity.paired(8))
 
 
-PRECISIONS = ("float32", "float64")
-
-
-@pytest.fixture(scope="module", params=PRECISIONS)
+@pytest.fixture(scope="module", params=reference.PRECISIONS)
 def case(request) -> reference.Case:
     return reference.case("drac_amortized", request.param, parts_of_update, six_updates)
 

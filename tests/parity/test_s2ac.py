@@ -20,10 +20,7 @@ STEPS = 3
 NETS = s2ac.S2acNetworks(stein_actor.stein_start(3, HIDDEN), critics.twin_critic(HIDDEN), STEPS)
 
 
-PRECISIONS = ("float32", "float64")
-
-
-@pytest.fixture(scope="module", params=PRECISIONS)
+@pytest.fixture(scope="module", params=reference.PRECISIONS)
 def case(request) -> reference.Case:
     return reference.case("s2ac", request.param, parts_of_update, one_update)
 

@@ -20,10 +20,7 @@ HIDDEN = (32, 32)
 NETS = sac.SacNetworks(gaussian(3, HIDDEN), critics.twin_critic(HIDDEN))
 
 
-PRECISIONS = ("float32", "float64")
-
-
-@pytest.fixture(scope="module", params=PRECISIONS)
+@pytest.fixture(scope="module", params=reference.PRECISIONS)
 def case(request) -> reference.Case:
     return reference.case("sac", request.param, parts_of_update, six_updates)
 

@@ -17,10 +17,7 @@ HIDDEN = (32, 32)
 NETS = sql.SqlNetworks(amortized(3, 3, HIDDEN), critics.twin_critic(HIDDEN))
 
 
-PRECISIONS = ("float32", "float64")
-
-
-@pytest.fixture(scope="module", params=PRECISIONS)
+@pytest.fixture(scope="module", params=reference.PRECISIONS)
 def case(request) -> reference.Case:
     return reference.case("sql", request.param, parts_of_update, one_update)
 
