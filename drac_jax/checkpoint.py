@@ -13,7 +13,7 @@ from drac_jax.train import Sums, TrainState
 KEEP = 2  # the newest, and the one to fall back to
 
 
-Carry = tuple[TrainState, Sums | None]  # None at the end of an epoch
+Saved = tuple[TrainState, Sums | None]  # None at the end of an epoch
 
 
 class Checkpoints:
@@ -34,9 +34,9 @@ class Checkpoints:
         """List the numbers of complete checkpoints, the newest first."""
         return sorted(self._manager.all_steps(), reverse=True)
 
-    def save(self, number: int, carry: Carry, meta: dict[str, Any]) -> None:
+    def save(self, number: int, saved: Saved, meta: dict[str, Any]) -> None:
         """Write a checkpoint; it appears under its name only when it is whole."""
-        state, sums = carry
+        state, sums = saved
         arrays = _key_data(state)
         items: dict[str, Any] = {
             "agent": ocp.args.StandardSave(arrays.agent),
@@ -51,7 +51,7 @@ class Checkpoints:
         """Read the configuration that a checkpoint was written with."""
         return self._restore(number, meta=ocp.args.JsonRestore())["meta"]
 
-    def restore(self, number: int, like: Carry) -> Carry:
+    def restore(self, number: int, like: Saved) -> Saved:
         """Read a run. like: the shapes; those without a sharding go to the first device."""
         state, sums = like
         arrays = _key_shapes(state)

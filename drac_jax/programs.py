@@ -27,18 +27,18 @@ class Programs(NamedTuple):
     evaluate: Callable
 
 
-def compile_all(job: Job, state: TrainState, keys: Any, eval_keys: Any, hparams: Any) -> Programs:
-    """Compile ahead of time, so that training time is training time. state: from
-    `job.abstract_state`; the rest lives on the devices of the job."""
+def compile_all(job: Job, carry: Carry, keys: Any, eval_keys: Any, hparams: Any) -> Programs:
+    """Compile ahead of time, so that training time is training time. carry: from
+    `job.abstract_state` and `sums_shapes`; the rest lives on the devices of the job."""
 
     def advance(carry: Carry, strides: jax.Array, slow_updates: jax.Array) -> tuple[Carry, None]:
         return job.functions.advance(*carry, strides, slow_updates), None
 
     count = jax.ShapeDtypeStruct((), jnp.int32, sharding=devices.everywhere(job.mesh))
     lowered = (
-        lower_init(job, state, (keys, hparams)),
-        lower_members(job, advance, (state, sums_shapes(job, state)), count, count),
-        devices.lower(job.mesh, jax.vmap(_make_inspect(job)), state.agent, eval_keys),
+        lower_init(job, carry[0], (keys, hparams)),
+        lower_members(job, advance, carry, count, count),
+        devices.lower(job.mesh, jax.vmap(_make_inspect(job)), carry[0].agent, eval_keys),
     )
     with ThreadPoolExecutor() as pool:
         init, piece, evaluate = pool.map(Lowered.compile, lowered)

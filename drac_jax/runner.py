@@ -1,5 +1,6 @@
 """The only impure loop: compile, train, time, log, evaluate, save, stop, resume."""
 
+import shutil
 import time
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from drac_jax.job import Job
 from drac_jax.programs import Carry, Programs, compile_all, sums_shapes
 from drac_jax.report import Reporter
 from drac_jax.stopping import Interrupted, Stop
-from drac_jax.train import Sums, TrainState
+from drac_jax.train import TrainState
 
 Record = dict[str, Any]
 LEAST_RESERVE = 5.0  # seconds kept for saving
@@ -35,6 +36,10 @@ class Run:
         report.check_writable(folder, (KEEP + 2) * size)
         jobs.check_state_memory(self.shapes, job.mesh)
         self.checkpoints = Checkpoints(folder / report.CHECKPOINTS)
+        self.unfinished = folder / report.UNFINISHED
+        self.sums_shapes = sums_shapes(job, self.shapes)
+        # On the host: on the devices, each epoch's would be a program of its own.
+        self.no_sums = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self.sums_shapes)
         start = (*sweep.keys(job.members), job.members.hparams)
         self.train_keys, self.eval_keys, self.hparams = devices.copies(job.mesh, start)
         self.writes = processes.is_first()
@@ -53,14 +58,14 @@ class Run:
         programs = self._compile()
         self.reporter.busy("filling the replay until learning starts")
         state = programs.init(self.train_keys, self.hparams)
-        return self._train(programs, (state, self._no_sums()))
+        return self._train(programs, (state, self.no_sums))
 
     def resume(self) -> dict[str, Any]:
         """Go on from the newest checkpoint that can be read, or from the beginning where there is
         none: the run was killed before its first. -> the summary."""
         try:
-            given = (self.job, self.shapes, self.folder, self.reporter)
-            (state, sums), self.begun = restore.newest(*given)
+            like, places = (self.shapes, self.sums_shapes), (self.checkpoints, self.unfinished)
+            (state, sums), self.begun = restore.newest(self.job, like, *places, self.reporter)
         except restore.NoCheckpoint:
             self.reporter.say(f"{self.folder} has no checkpoint yet: starting from the beginning")
             return self.start()
@@ -70,12 +75,7 @@ class Run:
         total = self.job.schedule.epochs
         inside = f" and {rest:,} iterations" if rest else ""
         self.reporter.say(f"resuming {self.folder} after epoch {epoch} of {total}{inside}")
-        return self._train(self._compile(), (state, sums or self._no_sums()))
-
-    def _no_sums(self) -> Sums:
-        """Make zeros on the host: on the devices, each epoch's would be compiled anew."""
-        shapes = sums_shapes(self.job, self.shapes)
-        return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+        return self._train(self._compile(), (state, sums or self.no_sums))
 
     def _compile(self) -> Programs:
         last = compile_times.last(self.job)
@@ -83,7 +83,7 @@ class Run:
         self.reporter.busy(f"compiling (once per run{expected})")
         began = time.perf_counter()
         given = (self.train_keys, self.eval_keys, self.hparams)
-        programs = compile_all(self.job, self.shapes, *given)
+        programs = compile_all(self.job, (self.shapes, self.sums_shapes), *given)
         self.compile_seconds = time.perf_counter() - began
         self.reporter.say(f"compiled in {self.compile_seconds:.1f} s")
         if self.writes:
@@ -97,7 +97,7 @@ class Run:
             for epoch in range(first + 1, schedule.epochs + 1):
                 carry = self._train_epoch(programs, carry, epoch, rest // schedule.stride)
                 self._end_epoch(programs, carry, epoch)
-                carry, rest = (carry[0], self._no_sums()), 0
+                carry, rest = (carry[0], self.no_sums), 0
             if processes.any_asks(self._time_is_up(0)):
                 raise Interrupted(f"stopped after epoch {schedule.epochs}, the last, all saved")
         return self._finish(programs, carry[0])
@@ -110,7 +110,7 @@ class Run:
         while done < total:
             if processes.any_asks(self._stops_with(total - done)):
                 self._save_unfinished(carry, epoch, done * schedule.stride)
-            piece = str(self.pace.piece(segment - done % segment))
+            piece = self.pace.piece(segment - done % segment)
             count = int(processes.from_first(partial(str, piece)))
             slow_updates = (done + count) % segment == 0
             began = time.perf_counter()
@@ -137,7 +137,7 @@ class Run:
         """Save a run within an epoch, and stop it."""
         schedule = self.job.schedule
         number = (epoch - 1) * schedule.iterations_per_epoch + iterations
-        place = Checkpoints(self.folder / report.UNFINISHED, keep=1)
+        place = Checkpoints(self.unfinished, keep=1)
         if number not in place.numbers():
             place.save(number, carry, jobs.identity(self.job))
         raise Interrupted(
@@ -159,7 +159,8 @@ class Run:
         stop, is_last = processes.any_asks(asked), epoch == job.schedule.epochs
         if stop or epoch % job.config.checkpoint_every == 0 or is_last:
             self.checkpoints.save(epoch, (state, None), jobs.identity(job))
-            restore.drop_unfinished(self.folder)
+            if self.writes:
+                shutil.rmtree(self.unfinished, ignore_errors=True)
             self.save_seconds = time.perf_counter() - began
         self.reporter.busy(self._progress(epoch, records))
         if stop and not is_last:

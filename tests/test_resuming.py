@@ -19,6 +19,7 @@ from tests.test_runs import (
     ROOT,
     TINY,
     command,
+    damage,
     only_run_in,
     records_of,
     saved_arrays,
@@ -47,6 +48,17 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(finished, tmp_pat
     assert outcome.code == 0, outcome.said
     assert "has no checkpoint yet: starting from the beginning" in outcome.said
     assert without_times(records_of(tmp_path)) == without_times(records_of(finished))
+
+
+def test_an_epoch_whose_checkpoint_was_damaged_is_saved_again(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    damage(folder / "checkpoints" / str(EPOCHS))
+    outcome = command("run", "--resume", folder)
+    assert f"checkpoint {EPOCHS} is damaged" in outcome.said
+    assert saved_epochs(folder) == [EPOCHS - 1, EPOCHS]
+    pairs = zip(saved_arrays(folder, EPOCHS), saved_arrays(finished, EPOCHS), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
 
 
 def test_a_second_process_cannot_train_in_a_run_folder(finished):
@@ -90,10 +102,6 @@ def test_a_run_that_is_asked_to_end_saves_its_epoch(number, tmp_path):
     assert saved_epochs(folder)[-1] == epochs < 100
 
 
-def numbers_in(place: Path) -> list[int]:
-    return sorted(int(path.name) for path in place.glob("*") if path.name.isdigit())
-
-
 def stop_after(pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut epochs into single strides, and ask the run to stop after so many of them."""
     took, seen = pace.Pace.took, []
@@ -115,14 +123,14 @@ def test_a_run_stopped_within_an_epoch_goes_on_bit_for_bit(finished, tmp_path):
     folder = only_run_in(tmp_path)
     assert outcome.code == 130, outcome.said
     assert f"stopped after 9 of 61 iterations of epoch 2 of {EPOCHS}, all saved" in outcome.said
-    assert numbers_in(folder / "unfinished") == [70]
+    assert saved_epochs(folder, "unfinished") == [70]
     with pytest.MonkeyPatch.context() as patch:
         stop_after(20, patch)
         again = command("run", "--resume", folder)
     assert "after epoch 1 of 6 and 9 iterations" in again.said
-    assert numbers_in(folder / "unfinished") == [90]
+    assert saved_epochs(folder, "unfinished") == [90]
     assert command("run", "--resume", folder).code == 0
-    assert numbers_in(folder / "unfinished") == []
+    assert saved_epochs(folder, "unfinished") == []
     assert without_times(records_of(folder)) == without_times(records_of(finished))
     pairs = zip(saved_arrays(folder, EPOCHS), saved_arrays(finished, EPOCHS), strict=True)
     assert all(np.array_equal(a, b) for a, b in pairs)

@@ -78,9 +78,9 @@ def only_run_in(runs: Path) -> Path:
     return folder
 
 
-def saved_epochs(folder: Path) -> list[int]:
-    """List the epochs that have a whole checkpoint."""
-    names = (path.name for path in (folder / "checkpoints").glob("*"))
+def saved_epochs(folder: Path, kind: str = "checkpoints") -> list[int]:
+    """List the epochs that have a whole checkpoint, or the iterations of those `unfinished`."""
+    names = (path.name for path in (folder / kind).glob("*"))
     return sorted(int(name) for name in names if name.isdigit())
 
 
