@@ -51,7 +51,7 @@ bench: $(STAMP) ## measure throughput: BENCH=update ARGS="..."
 	$(PY) -m experiments.throughput $(BENCH) $(ARGS)
 
 decoder: $(STAMP) ## train a level decoder: CORPUS=<folder of text levels> ARGS="--seed 0 --steps 3000"
-	$(PY) -m envs.mario.train_decoder $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)
+	$(PY) -m experiments decoder $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)
 
 # Tests wait for compilers far longer than for what they compile.
 test test-fast: export XLA_FLAGS ?= --xla_backend_optimization_level=1

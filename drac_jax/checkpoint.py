@@ -11,7 +11,7 @@ from jax.sharding import SingleDeviceSharding
 from drac_jax.train import Sums, TrainState
 
 KEEP = 2  # the newest, and the one to fall back to
-
+STATES_ON_DISK = KEEP + 2  # at once: those, one being written, that of an unfinished epoch
 
 Saved = tuple[TrainState, Sums | None]  # None at the end of an epoch
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from drac_jax import compare_plots, compare_table, plots, quality_diversity, report, run_lock
 from drac_jax import job as jobs
-from drac_jax.checkpoint import KEEP
+from drac_jax.checkpoint import STATES_ON_DISK
 from drac_jax.job import Job
 from drac_jax.report import Reporter
 from drac_jax.runner import Run
@@ -46,7 +46,7 @@ def train(
     method's folder is in use.
     """
     shapes = map(jobs.abstract_state, methods.values())
-    needed = sum((KEEP + 1) * jobs.state_bytes(state) for state in shapes)
+    needed = sum(STATES_ON_DISK * jobs.state_bytes(state) for state in shapes)
     report.check_writable(folder, needed)
     broken: dict[str, str] = {}
     for number, (name, job) in enumerate(methods.items(), start=1):

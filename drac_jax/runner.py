@@ -11,7 +11,7 @@ import numpy as np
 
 from drac_jax import compile_times, devices, final, pace, processes, report, restore, sweep
 from drac_jax import job as jobs
-from drac_jax.checkpoint import KEEP, Checkpoints
+from drac_jax.checkpoint import STATES_ON_DISK, Checkpoints
 from drac_jax.job import Job
 from drac_jax.programs import Carry, Programs, compile_all, sums_shapes
 from drac_jax.report import Reporter
@@ -33,7 +33,7 @@ class Run:
         self.job, self.folder, self.reporter = job, folder, reporter
         self.shapes = jobs.abstract_state(job)
         size = jobs.state_bytes(self.shapes)
-        report.check_writable(folder, (KEEP + 2) * size)
+        report.check_writable(folder, STATES_ON_DISK * size)
         jobs.check_state_memory(self.shapes, job.mesh)
         self.checkpoints = Checkpoints(folder / report.CHECKPOINTS)
         self.unfinished = folder / report.UNFINISHED

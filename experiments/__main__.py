@@ -8,6 +8,7 @@ python -m experiments sweep [NAME] --grid.beta 0.2 0.5 0.8 [as for run]
 python -m experiments evaluate FOLDER [--eval.final-episodes 500] [--env.layout medium ...]
 python -m experiments render FOLDER [--episodes 4] [--member 0] [--seed 0] [--env.layout medium ...]
 python -m experiments robustness FOLDER [--episodes 5 --maps 30 --walls 10]
+python -m experiments decoder [--corpus FOLDER --out decoder.npz --seed 0 --steps 3000]
 python -m experiments compare DOMAIN [--algos amortized sac ...] [--preset paper|default|fast]
                       [--dry-run] [--runs-dir DIR] [--resume FOLDER] [--seconds N]
                       [--seeds 5 --train.env-steps 20000 ...] [--sac.hparams.tau 0.01 ...]
@@ -137,6 +138,10 @@ def main(words: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     began = time.monotonic()
     try:
+        if words[:1] == ["decoder"]:  # of levels, which is not trained by the loop
+            from envs.mario import train_decoder
+
+            return train_decoder.main(words[1:])
         args, rest = parse(words)
         if args.command == "help":
             print(__doc__)

@@ -267,5 +267,6 @@ COMMANDS = {
 def execute(args: argparse.Namespace, words: list[str]) -> int:
     """Run the command that `args` names. -> the exit code."""
     if args.command not in COMMANDS:
-        raise ValueError(f"command {args.command!r} is unknown; use one of {', '.join(COMMANDS)}")
+        known = ", ".join((*COMMANDS, "decoder"))
+        raise ValueError(f"command {args.command!r} is unknown; use one of {known}")
     return COMMANDS[args.command](args, words)

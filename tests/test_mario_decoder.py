@@ -51,7 +51,7 @@ def test_nearly_all_segments_of_the_shipped_decoder_differ(shipped):
 def test_the_shipped_weights_are_small_and_say_what_made_them():
     record = json.loads(SHIPPED.with_suffix(".json").read_text())
     assert SHIPPED.stat().st_size < 2e6
-    assert record["command"].startswith("python -m envs.mario.train_decoder")
+    assert record["command"].startswith("python -m experiments decoder")
     assert {"seed", "versions", "scores"} <= set(record)
 
 

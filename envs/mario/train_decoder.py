@@ -1,4 +1,4 @@
-"""Train a decoder: `make decoder`, or `python -m envs.mario.train_decoder --help`.
+"""Train a decoder: `make decoder`, or `python -m experiments decoder --help`.
 
 It writes the weights, beside them a JSON file of the command, the versions and the scores, and a
 sheet of random segments.
@@ -50,7 +50,7 @@ class Options:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train as the command line says. -> the exit code."""
-    options = tyro.cli(Options, args=arguments, prog="train_decoder", description=__doc__)
+    options = tyro.cli(Options, args=arguments, prog="experiments decoder", description=__doc__)
     try:
         run(options, Console())
     except (ValueError, OSError) as error:
@@ -181,14 +181,10 @@ def _write(options: Options, variables: Any, scores: dict, segments: np.ndarray)
     given = {name: value for name, value in asdict(options).items() if value is not None}
     command = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in given.items())
     record = {
-        "command": f"python -m envs.mario.train_decoder {command}",
+        "command": f"python -m experiments decoder {command}",
         "seed": options.seed,
         "versions": {"jax": jax.__version__, "flax": flax.__version__, "optax": optax.__version__},
         "scores": scores,
     }
     options.out.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
     draw.sheet(list(segments[:48]), options.out.with_suffix(".png"), columns=8)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
