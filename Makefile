@@ -54,7 +54,7 @@ decoder: $(STAMP) ## train a level decoder: CORPUS=<folder of text levels> ARGS=
 	$(PY) -m experiments decoder $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)
 
 # Tests wait for compilers far longer than for what they compile.
-test test-fast: export XLA_FLAGS ?= --xla_backend_optimization_level=1
+test test-fast: export XLA_FLAGS ?= --xla_backend_optimization_level=0
 
 test: $(STAMP) ## every test that is not marked slow (ARGS="-k name" for some, WORKERS=8 for more cores)
 	$(PYTEST) -m "not slow" $(ARGS)

@@ -9,7 +9,7 @@ import pytest
 from envs import mazes
 from envs.ant_maze import ANT, WALL_NAME, Sim, ant_among, make_ant_maze
 
-pytestmark = pytest.mark.heavy  # compiles an ant among walls
+pytestmark = pytest.mark.slow  # compiles an ant among walls
 
 ROOM = ["#####", "#SoG#", "#####"]
 CELL = 4.0  # m

@@ -1,5 +1,7 @@
 """What an update costs, in FLOPs that XLA counts: no clock, so no noise."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -14,7 +16,8 @@ OBS, ACTION, BATCH, HIDDEN = 27, 8, 256, 256
 
 def flops_of_update(diversity) -> float:
     algorithm = make_drac(amortized(ACTION), diversity)
-    agent = algorithm.init(jax.random.key(0), DracHParams(), OBS)
+    init = partial(algorithm.init, hparams=DracHParams(), obs_size=OBS)
+    agent = jax.eval_shape(init, jax.random.key(0))
     obs, action, scalar = (jnp.zeros((1, BATCH, *s)) for s in ((OBS,), (ACTION,), ()))
     batch = Transition(obs, action, scalar, scalar, obs)
     return jax.jit(algorithm.update).lower(agent, batch, jax.random.key(1)).cost_analysis()["flops"]
@@ -45,7 +48,8 @@ def test_gradient_through_a_stein_step_evaluates_no_second_derivative_of_q():
     """Critics of ReLU have none. Count the hidden layer's multiplications of both critics: the
     score and the last Q, each forward and back to the action."""
     nets = s2ac.S2acNetworks(stein_start(ACTION), critics.twin_critic(), svgd_steps=1)
-    agent = s2ac.init_agent(jax.random.key(0), nets, S2acHParams(), OBS)
+    init = partial(s2ac.init_agent, nets=nets, hparams=S2acHParams(), obs_size=OBS)
+    agent = jax.eval_shape(init, jax.random.key(0))
     obs, noise = jnp.zeros((BATCH, OBS)), jnp.zeros((10, BATCH, ACTION))
 
     def grad(agent: s2ac.S2acAgent) -> tuple:

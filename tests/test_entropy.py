@@ -37,6 +37,7 @@ def test_estimate_follows_the_scale_of_the_samples():
     np.testing.assert_allclose(unscaled - scaled, 2.0 * math.log(10.0), atol=1e-2)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("size", [1, 3, 17])
 @pytest.mark.parametrize("components", [1, 3, 8])
 def test_degenerate_samples_give_a_finite_estimate(size, components):

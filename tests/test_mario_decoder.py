@@ -121,7 +121,7 @@ def test_a_short_training_brings_the_tiles_nearer_to_the_corpus():
     assert error(players) < 0.5 * before
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_the_command_learns_from_a_folder_and_writes_weights_scores_and_a_sheet(tmp_path):
     folder = tmp_path / "levels"
     folder.mkdir()

@@ -45,21 +45,21 @@ def compared(tmp_path_factory):
     return place
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_run_leaves_levels_that_can_be_looked_at(compared):
     for name in ("levels.png", "continuations.png"):
         assert Image.open(compared / "sac" / name).size[0] > 300
     assert Image.open(compared / "sac" / "level.gif").n_frames > 20
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_members_have_a_return_and_a_diversity(compared):
     seeds = report.read_json(compared / "sac" / "summary.json")["seeds"]
     assert [seed["target_entropy"] for seed in seeds] == [-20.0, -5.0, 10.0]
     assert all(seed["eval/diversity"] >= seed["eval/diversity_gmean"] >= 0.0 for seed in seeds)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_comparison_has_rows_by_temperature_and_hypervolumes(compared):
     table = (compared / "compare.md").read_text()
     for row in ("| sac, target_entropy -20 |", "| sac, target_entropy 10 |", "| hypervolume |"):

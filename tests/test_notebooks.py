@@ -26,6 +26,7 @@ SUITES = {{"diversity": "--batch 64 --calls 1 --repeats 1"}}
 OUT = "{folder}"
 """,
 }
+MARKS = {"train": pytest.mark.slow, "benchmark": pytest.mark.heavy}
 PICTURES = {"train": 3, "benchmark": 1}
 
 
@@ -43,8 +44,7 @@ def test_notebook_is_kept_without_outputs(name):
     assert all(not cell.outputs and cell.execution_count is None for cell in cells)
 
 
-@pytest.mark.heavy
-@pytest.mark.parametrize("name", TOY)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS[name]) for name in TOY])
 def test_notebook_runs_to_its_end(name, tmp_path):
     notebook = read(name)
     (parameters,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]

@@ -13,13 +13,10 @@ from drac_jax.algorithms import DracHParams
 from drac_jax.saved import load_policy
 from experiments import find
 from experiments.__main__ import main
+from tests.test_runs import EPOCHS, TINY
 from tests.tolerances import assert_within, error_of
 
-SWEEP = (
-    "sweep multigoal_amortized --grid.beta 0.3 0.6 --seeds 2 --algorithm.hidden 8 8 "
-    "--algorithm.num-samples 2 --train.env-steps 60 --train.epochs 1 --train.batch-size 8 "
-    "--train.learning-starts 1 --eval.episodes 2 --eval.final-episodes 2 --eval.sr5-groups 1"
-)
+SWEEP = ["sweep", *TINY[1:], "--grid.beta", "0.3", "0.6"]  # a part is as large as that run
 
 
 def test_parts_are_the_members_in_order():
@@ -56,7 +53,7 @@ def test_there_are_as_few_parts_as_fit_in_memory(monkeypatch, fitting, count):
 @pytest.mark.heavy
 def test_run_in_parts_leaves_what_a_whole_run_leaves(tmp_path, capsys):
     for name, words in {"whole": [], "parted": ["--parts", "2"]}.items():
-        assert main([*SWEEP.split(), *words, "--runs-dir", str(tmp_path / name)]) == 0
+        assert main([*SWEEP, *words, "--runs-dir", str(tmp_path / name)]) == 0
     (whole,), (parted,) = (
         list((tmp_path / name / "multigoal_amortized").iterdir()) for name in ("whole", "parted")
     )
@@ -65,7 +62,8 @@ def test_run_in_parts_leaves_what_a_whole_run_leaves(tmp_path, capsys):
     for mine, other in zip(ours["seeds"], theirs["seeds"], strict=True):
         assert_within("run in parts", error_of(mine, other))
     records = report.read_records(parted / "metrics.jsonl")
-    assert [record["member"] for record in records] == [0, 1, 2, 3]
+    asked = [(epoch, member) for epoch in range(1, EPOCHS + 1) for member in range(4)]
+    assert sorted((record["epoch"], record["member"]) for record in records) == asked
     pictures = {path.name for path in whole.glob("*.png")}
     assert {path.name for path in parted.glob("*.png")} == pictures
     assert (parted / parts.name_of(2) / "summary.json").exists()

@@ -114,6 +114,7 @@ def red(frame: np.ndarray) -> np.ndarray:
     return (r > 2 * g) & (r > 2 * b)
 
 
+@pytest.mark.heavy
 def test_gif_of_a_model_at_rest_lasts_as_long_as_one_that_moves(maze, tmp_path):
     dt, longest = 0.015, render.longest_gif(0.015)
     qpos = np.zeros((round(longest / dt) + 50, 2))

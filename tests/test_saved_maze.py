@@ -16,7 +16,7 @@ pytestmark = pytest.mark.heavy
 TINY = (
     "run pointmaze_simple_amortized --seeds 2 --algorithm.hidden 16 16 "
     "--algorithm.latent-size 4 --train.env-steps 64 --train.epochs 1 --train.num-envs 8 "
-    "--train.batch-size 16 --train.learning-starts 16 --eval.episodes 2 --eval.final-episodes 2 "
+    "--train.batch-size 16 --train.learning-starts 16 --eval.episodes 2 --eval.final-episodes 5 "
     "--eval.sr5-groups 1"
 )
 EPISODES = 2

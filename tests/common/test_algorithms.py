@@ -167,7 +167,7 @@ def assert_same(a: Any, b: Any) -> None:
         np.testing.assert_array_equal(x, y)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_compiled_update_is_the_uncompiled_one(subject):
     key = jax.random.key(2)
     compiled = subject.update(subject.agent, subject.minibatches, key)
@@ -199,6 +199,7 @@ def test_updates_stay_finite_and_are_traced_once(subject):
     assert len(subject.traces) == 1
 
 
+@pytest.mark.heavy
 def test_vmapped_member_is_as_if_alone_after_ten_updates(subject):
     agents = subject.init_two(jax.random.split(jax.random.key(0)), subject.case.hparams, OBS)
     alone, minibatches = subject.agent, twice(subject.minibatches)
@@ -248,6 +249,7 @@ def test_restored_state_is_the_saved_one_and_takes_the_same_next_step(subject, t
     assert_same(ours, subject.update(subject.agent, subject.minibatches, key))
 
 
+@pytest.mark.heavy
 def test_value_of_a_constant_reward_is_the_geometric_series(subject):
     gamma = 0.5
     hparams = subject.case.hparams.replace(

@@ -65,25 +65,30 @@ def flat(values: np.ndarray) -> np.ndarray:
 
 
 @lru_cache
-def compiled(name: str, file: str) -> tuple[Physics, Any]:
-    """Make the physics of a model, and its step of N x EPISODES states, EPISODES at a time."""
+def physics_of(name: str, file: str) -> Physics:
     robot = ROBOTS[name](file.endswith("v5.xml"))
-    physics = make_physics(gymnasium_spec(file), robot.frame_skip, contact_forces=True)
-    step = jax.jit(jax.vmap(partial(physics.step, physics.on_device)))
+    return make_physics(gymnasium_spec(file), robot.frame_skip, contact_forces=True)
 
-    def in_turn(*state: jax.Array) -> Any:
-        parts = [
-            step(*(x[i : i + EPISODES] for x in state)) for i in range(0, len(state[0]), EPISODES)
-        ]
-        return jax.tree.map(lambda *x: np.concatenate(x), *parts)
 
-    return physics, in_turn
+@lru_cache
+def compiled(name: str) -> Any:
+    """Compile the step of v4's model. It takes the model as well, and v5's differs in numbers."""
+    return jax.jit(jax.vmap(physics_of(name, ROBOTS[name](False).file).step, (None, 0, 0, 0, 0)))
+
+
+def in_turn(name: str, physics: Physics, *state: jax.Array) -> Any:
+    """Step N x EPISODES states, EPISODES at a time."""
+    parts = [
+        compiled(name)(physics.on_device, *(x[i : i + EPISODES] for x in state))
+        for i in range(0, len(state[0]), EPISODES)
+    ]
+    return jax.tree.map(lambda *x: np.concatenate(x), *parts)
 
 
 def step_all(robot: Robot, name: str, sim: Sim, action: jax.Array) -> Any:
-    physics, step = compiled(name, robot.file)
+    physics = physics_of(name, robot.file)
     ctrl = jax.vmap(partial(locomotion.control, physics))(action)
-    data = step(sim.qpos, sim.qvel, sim.warmstart, ctrl)
+    data = in_turn(name, physics, sim.qpos, sim.qvel, sim.warmstart, ctrl)
     return jax.vmap(partial(locomotion.outcome, robot, physics))(sim, ctrl, data)
 
 
@@ -118,7 +123,7 @@ def recorded(name: str) -> Trace:
     data = reference.load("locomotion")
     fields = ("qpos", "qvel", "qacc_warmstart", "obs", "action", "reward", "terminated")
     columns = [data[f"{name}_{field}"] for field in fields]
-    physics, _ = compiled(name, ROBOTS[name](False).file)
+    physics = physics_of(name, ROBOTS[name](False).file)
     place = jax.jit(jax.vmap(lambda q, v: ROBOTS[name](False).x(physics, physics.place(q, v))))
     first = place(*(jnp.asarray(column[:, 0], jnp.float32) for column in columns[:2]))
     return Trace(*columns, np.column_stack([first, data[f"{name}_info_x_position"]]))
