@@ -17,7 +17,7 @@ from tests import toys
 
 MJX = pytest.mark.heavy
 # The six robots are one program on six models. `make test` has the one that compiles fastest.
-ROBOTS = {name: (MJX, pytest.mark.slow) for name in envs.LOCOMOTION if name != "swimmer"}
+SLOW = {*envs.LOCOMOTION, "ant_maze"} - {"swimmer"}
 # id: (name, options) and its marks; a new environment is a new line.
 ENVIRONMENTS = {
     "multigoal": (("multigoal", {}), ()),
@@ -27,7 +27,7 @@ ENVIRONMENTS = {
     "mario_puzzle": (("mario", {"reward": "puzzle", "decoder": toys.level_decoder()}), ()),
     "point_maze": (("point_maze", {"layout": "simple"}), MJX),
     **{
-        name: ((name, {"fidelity": "fast"}), ROBOTS.get(name, MJX))
+        name: ((name, {"fidelity": "fast"}), (MJX, pytest.mark.slow) if name in SLOW else MJX)
         for name in (*envs.LOCOMOTION, "ant_maze")
     },
 }

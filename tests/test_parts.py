@@ -50,7 +50,7 @@ def test_there_are_as_few_parts_as_fit_in_memory(monkeypatch, fitting, count):
     assert jobs.fewest_parts(experiment, config) == count
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_run_in_parts_leaves_what_a_whole_run_leaves(tmp_path, capsys):
     for name, words in {"whole": [], "parted": ["--parts", "2"]}.items():
         assert main([*SWEEP, *words, "--runs-dir", str(tmp_path / name)]) == 0
