@@ -69,10 +69,11 @@ def _experiments(
         eval=eval,
     )
     default = replace(paper, algorithm=DracOptions())
-    # Many environments, half of which hold their latents: after 400 updates, 512 episodes with fresh
-    # ones in every step find two to four of the goals of simple and medium (three seeds each); held
-    # for 50 steps, all four. A reward 100 steps away reaches the start sooner with faster critics,
-    # and with gamma 0.98 a step in vain costs 2 % of it: more than the critics err between goals.
+    # Many environments, half of which hold their latents: after 400 updates, 512 episodes find two
+    # to four goals of simple and medium with fresh latents in every step (three seeds each), and
+    # all four with latents held for 50 steps. A reward 100 steps away reaches the start sooner with
+    # faster critics, and with gamma 0.98 a step in vain costs 2 % of it: more than the critics err
+    # between goals.
     fast = replace(
         default,
         hparams=DracHParams(beta=0.8, gamma=0.98, critic_lr=1e-3, tau=0.02),

@@ -26,10 +26,10 @@ MEASURES = {
 
 
 def read_seeds(folder: Path) -> list[dict[str, Any]]:
-    """Collect the final evaluations of all summaries of a folder, in the order of their names."""
-    return [
-        seed for path in sorted(folder.glob("*.json")) for seed in report.read_json(path)["seeds"]
-    ]
+    """Collect the final evaluations of all summaries of a folder, in the order of their names. Its
+    other JSON files, as of a run's config, have no seeds."""
+    records = map(report.read_json, sorted(folder.glob("*.json")))
+    return [seed for record in records for seed in record.get("seeds", ())]
 
 
 def sweep_table(seeds: list[dict[str, Any]], name: str) -> str:
@@ -73,13 +73,16 @@ def table_of(folder: Path) -> str:
     if (folder / COMPARISON).exists():
         return comparison_table(folder)
     seeds = read_seeds(folder)
-    swept = [name for name in seeds[0] if "/" not in name and name != "seed"]
+    shared = set.intersection(*(set(seed) for seed in seeds)) - {"seed"}
+    swept = sorted(name for name in shared if "/" not in name)
     return sweep_table(seeds, swept[0]) if swept else seed_table(seeds)
 
 
 def main() -> None:
     """Print the tables."""
     for folder in sorted(path for path in RESULTS.iterdir() if path.is_dir()):
+        if not read_seeds(folder):  # pictures alone, or another program's records
+            continue
         print(f"\n{folder.name}\n\n{table_of(folder)}")
 
 

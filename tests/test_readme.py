@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands, but for its budget."""
+"""The README's Python runs as it stands, but for its budget, and its tables are the records'."""
 
 import re
 from pathlib import Path
@@ -7,8 +7,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from experiments import tables
+
 README = Path(__file__).resolve().parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+TABLES = ("multigoal_compare", "pointmaze_simple_default", "pointmaze_medium_fast")
 SMALL = "TrainConfig(env_steps=40, epochs=2, batch_size=16, learning_starts=16)"
 
 
@@ -16,6 +19,18 @@ def block_with(text: str) -> str:
     """Return the one example that contains `text`."""
     (block,) = [block for block in BLOCKS if text in block]
     return block
+
+
+def test_every_folder_of_records_has_a_table(capsys):
+    tables.main()
+    printed = capsys.readouterr().out
+    assert all(f"\n{name}\n" in printed for name in TABLES)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_those_of_the_records(name):
+    rows = tables.table_of(tables.RESULTS / name).splitlines()
+    assert [row for row in rows if row not in README.read_text("utf-8")] == []
 
 
 @pytest.mark.heavy

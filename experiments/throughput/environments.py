@@ -13,6 +13,8 @@ import envs
 from drac_jax import job as jobs
 from drac_jax import sweep
 from drac_jax.types import Environment, EnvState
+from envs.mazes import LAYOUTS
+from envs.point_maze import MOVES
 from experiments import find
 from experiments.throughput import timing
 
@@ -20,9 +22,11 @@ from experiments.throughput import timing
 SCAN_STEPS = {"maze": 200, "gymnasium": 4, "fast": 20}
 MAZES = {
     "MultiGoal": ("multigoal", {}),
-    "PointMaze simple": ("point_maze", {"layout": "simple"}),
-    "PointMaze medium": ("point_maze", {"layout": "medium"}),
-    "PointMaze hard": ("point_maze", {"layout": "hard"}),
+    **{
+        f"PointMaze {layout}, {dynamics}": ("point_maze", {"layout": layout, "dynamics": dynamics})
+        for layout in LAYOUTS
+        for dynamics in MOVES
+    },
 }
 ROBOTS = {
     "Ant": "ant",
