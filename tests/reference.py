@@ -12,7 +12,7 @@ import pytest
 
 from tests.tolerances import assert_within, error_of
 
-PRECISIONS = ("float32", "float64")
+PRECISIONS = ("float32", pytest.param("float64", marks=pytest.mark.heavy))  # the same again
 LEAST_EFFORT = {"xla_backend_optimization_level": 0}
 DATA = Path(__file__).resolve().with_name("data")
 # Trained weights that state no licence: whoever has them keeps them beside the repository.

@@ -96,6 +96,7 @@ def test_rounded_product_and_its_gradients_are_those_of_the_rounded_factors(nati
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.heavy
 def test_bfloat16_actions_and_values_are_within_its_rounding_of_float32():
     """A factor is rounded by at most 2^-9; three layers of sums stay within 2 %."""
     obs, z, action = (

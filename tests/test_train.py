@@ -240,6 +240,7 @@ def test_budget_that_the_error_proposes_is_accepted(num_envs, epochs, batch_size
     check(replace(config, env_steps=int(str(error.value).split()[-1])))
 
 
+@pytest.mark.heavy
 def test_held_environments_keep_their_latents():
     """The obs never changes and nothing is learnt in the prefill, so an action tells its latent."""
     config = replace(CONFIG, num_envs=4, held_envs=2, hold_steps=3, batch_size=24, env_steps=40)
@@ -271,6 +272,7 @@ def counting(num_minibatches: int = 1, slow_period: int = 0) -> Algorithm:
     return Algorithm(init, act, act, update, num_minibatches, slow_update, slow_period)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("period", "slow_updates", "segments"), [(10, 10, 5), (50, 2, 1), (100, 1, 1), (1000, 0, 1)]
 )
