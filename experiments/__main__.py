@@ -77,7 +77,12 @@ def _render_parser() -> argparse.ArgumentParser:
     return parser
 
 
-PARSERS = {"render": _render_parser, "compare": _compare_parser}
+def _no_parser() -> argparse.ArgumentParser:
+    """Make the parser of a command whose options are all its own."""
+    return _Parser(allow_abbrev=False, add_help=False)
+
+
+PARSERS = {"render": _render_parser, "compare": _compare_parser, "decoder": _no_parser}
 
 
 def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -138,10 +143,6 @@ def main(words: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     began = time.monotonic()
     try:
-        if words[:1] == ["decoder"]:  # of levels, which is not trained by the loop
-            from envs.mario import train_decoder
-
-            return train_decoder.main(words[1:])
         args, rest = parse(words)
         if args.command == "help":
             print(__doc__)

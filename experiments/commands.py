@@ -253,6 +253,13 @@ def _print_outcome(folder: Path, timings: dict[str, float]) -> None:
     )
 
 
+def decoder(args: argparse.Namespace, words: list[str]) -> int:
+    """Train a level decoder."""
+    from envs.mario import train_decoder  # which no other command needs
+
+    return train_decoder.main([args.name, *words] if args.name else words)
+
+
 COMMANDS = {
     "list": list_experiments,
     "run": run,
@@ -261,12 +268,12 @@ COMMANDS = {
     "render": render,
     "robustness": robustness,
     "compare": compare,
+    "decoder": decoder,
 }
 
 
 def execute(args: argparse.Namespace, words: list[str]) -> int:
     """Run the command that `args` names. -> the exit code."""
     if args.command not in COMMANDS:
-        known = ", ".join((*COMMANDS, "decoder"))
-        raise ValueError(f"command {args.command!r} is unknown; use one of {known}")
+        raise ValueError(f"command {args.command!r} is unknown; use one of {', '.join(COMMANDS)}")
     return COMMANDS[args.command](args, words)

@@ -76,7 +76,7 @@ def _experiments(
     # between goals.
     fast = replace(
         default,
-        hparams=DracHParams(beta=0.8, gamma=0.98, critic_lr=1e-3, tau=0.02),
+        hparams=default.hparams.replace(gamma=0.98, critic_lr=1e-3, tau=0.02),
         train=TrainConfig(
             env_steps=10 * env_steps,
             num_envs=256,

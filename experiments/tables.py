@@ -69,10 +69,11 @@ def comparison_table(folder: Path) -> str:
 
 
 def table_of(folder: Path) -> str:
-    """Choose the table that a folder's records are for."""
+    """Choose the table that a folder's records are for; none without seeds."""
     if (folder / COMPARISON).exists():
         return comparison_table(folder)
-    seeds = read_seeds(folder)
+    if not (seeds := read_seeds(folder)):  # pictures alone, or another program's records
+        return ""
     shared = set.intersection(*(set(seed) for seed in seeds)) - {"seed"}
     swept = sorted(name for name in shared if "/" not in name)
     return sweep_table(seeds, swept[0]) if swept else seed_table(seeds)
@@ -81,9 +82,8 @@ def table_of(folder: Path) -> str:
 def main() -> None:
     """Print the tables."""
     for folder in sorted(path for path in RESULTS.iterdir() if path.is_dir()):
-        if not read_seeds(folder):  # pictures alone, or another program's records
-            continue
-        print(f"\n{folder.name}\n\n{table_of(folder)}")
+        if table := table_of(folder):
+            print(f"\n{folder.name}\n\n{table}")
 
 
 if __name__ == "__main__":

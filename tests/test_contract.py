@@ -27,7 +27,7 @@ ENVIRONMENTS = {
     "mario_puzzle": (("mario", {"reward": "puzzle", "decoder": toys.level_decoder()}), ()),
     "point_maze": (("point_maze", {"layout": "simple"}), MJX),
     **{
-        name: ((name, {"fidelity": "fast"}), (MJX, pytest.mark.slow) if name in SLOW else MJX)
+        name: ((name, {"fidelity": "fast"}), pytest.mark.slow if name in SLOW else MJX)
         for name in (*envs.LOCOMOTION, "ant_maze")
     },
 }

@@ -21,7 +21,7 @@ def block_with(text: str) -> str:
     return block
 
 
-def test_every_folder_of_records_has_a_table(capsys):
+def test_tables_of_the_records_are_printed(capsys):
     tables.main()
     printed = capsys.readouterr().out
     assert all(f"\n{name}\n" in printed for name in TABLES)

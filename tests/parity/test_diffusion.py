@@ -33,7 +33,7 @@ def test_timestep_embedding_is_the_references():
     np.testing.assert_allclose(timestep_embedding(np.arange(20), 16), theirs, atol=1e-14)
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("precision", reference.PRECISIONS)
 @pytest.mark.parametrize("remat", [False, True])
 def test_action_is_the_correct_chains(precision, remat):
     data = reference.load("diffusion")

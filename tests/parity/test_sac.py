@@ -140,7 +140,7 @@ def test_metrics_of_the_five_further_updates_are_the_references(case):
     case.assert_close("further updates", case.results["traj_w"], case.data["traj_out_w"])
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("precision", reference.PRECISIONS)
 def test_squashed_gaussian_is_the_references_at_its_extremes(precision):
     """Its clamps and the saturated tanh; cancellation limits rows 5 to 7 to 1e-9."""
     data = reference.load("sac")
