@@ -15,9 +15,9 @@ from drac_jax.algorithms import (
     make_sac,
     make_sql,
 )
-from drac_jax.diversity import all_pairs, paired
-from drac_jax.schedule import TrainConfig
-from drac_jax.train import make_train
+from drac_jax.diversity.distance import all_pairs, paired
+from drac_jax.training.loop import make_train
+from drac_jax.training.schedule import TrainConfig
 
 __all__ = [
     "DacerHParams",
@@ -44,6 +44,6 @@ __all__ = [
 
 def load_policy(path: Any, member: int = 0) -> Any:
     """Load a trained policy, (obs, key) -> action: see `drac_jax.saved.load_policy`."""
-    from drac_jax.saved import load_policy as load  # Orbax takes two seconds to import
+    from drac_jax.runs.saved_run import load_policy as load
 
     return load(path, member)

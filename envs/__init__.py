@@ -9,8 +9,8 @@ from typing import Any
 
 from drac_jax.types import Environment
 from envs.adapters import adapt, from_brax, from_playground, load
+from envs.batching import Task, TaskStep, batch
 from envs.contract import check
-from envs.wrappers import Task, TaskStep, batch
 
 __all__ = [
     "ENVIRONMENTS",

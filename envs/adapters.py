@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from drac_jax.types import Environment, EnvSpec, Visual
-from envs.wrappers import Task, TaskStep, batch
+from envs.batching import Task, TaskStep, batch
 
 PROTOCOL = ("reset", "step", "action_size")
 WRAPPERS = ("EpisodeWrapper", "AutoResetWrapper", "VmapWrapper")  # what `batch` does

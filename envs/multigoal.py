@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from drac_jax.types import EnvSpec, Scene
-from envs.wrappers import Task, TaskStep
+from envs.batching import Task, TaskStep
 
 GOALS = np.array([[10.0, 0.0], [-10.0, 0.0], [0.0, 10.0], [0.0, -10.0]], np.float32)
 GOAL_RADIUS = 1.0

@@ -2,12 +2,18 @@
 
 from difflib import get_close_matches
 
-from drac_jax.experiment import Experiment
-from experiments import antmaze, locomotion, mario, multigoal, pointmaze
+from drac_jax.runs.setup.experiment import Experiment
+from experiments.tasks import (
+    antmaze_tasks,
+    locomotion_tasks,
+    mario_tasks,
+    multigoal_tasks,
+    pointmaze_tasks,
+)
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
-    for domain in (multigoal, pointmaze, antmaze, locomotion, mario)
+    for domain in (multigoal_tasks, pointmaze_tasks, antmaze_tasks, locomotion_tasks, mario_tasks)
     for experiment in domain.EXPERIMENTS
 }
 

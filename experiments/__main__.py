@@ -31,7 +31,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from experiments import exits, output
+from experiments.cli import exits, output
 
 
 class _Parser(argparse.ArgumentParser):
@@ -101,7 +101,8 @@ def _set_up(args: argparse.Namespace, began: float) -> None:
     began: when, of `time.monotonic`."""
     import jax
 
-    from drac_jax import processes, ranges
+    from drac_jax import ranges
+    from drac_jax.runs.hardware import hosts
 
     args.deadline = None
     if (seconds := getattr(args, "seconds", None)) is not None:
@@ -115,12 +116,12 @@ def _set_up(args: argparse.Namespace, began: float) -> None:
     explicit = [
         getattr(args, name, None) for name in ("coordinator", "num_processes", "process_id")
     ]
-    timeout = getattr(args, "coordinator_timeout", processes.Cluster.timeout)
-    cluster = processes.Cluster(*explicit, timeout)
-    processes.check(cluster)
+    timeout = getattr(args, "coordinator_timeout", hosts.Cluster.timeout)
+    cluster = hosts.Cluster(*explicit, timeout)
+    hosts.check(cluster)
     if explicit != [None] * 3 or getattr(args, "distributed", False):
-        processes.join(cluster)
-        if not processes.is_first():  # what is said is said once
+        hosts.join(cluster)
+        if not hosts.is_first():  # what is said is said once
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
@@ -148,7 +149,7 @@ def main(words: list[str]) -> int:
             print(__doc__)
             return 0
         _set_up(args, began)
-        from experiments.commands import execute  # heavy imports, after the cheap errors
+        from experiments.cli.commands import execute
 
         return execute(args, rest)
     except ValueError as error:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from drac_jax.networks import FLOAT32, MLP, Style
+from drac_jax.networks.mlp import FLOAT32, MLP, Style
 from drac_jax.types import Actor, Params
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from drac_jax.networks import (
+from drac_jax.networks.mlp import (
     FLOAT32,
     MLP,
     Activation,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from drac_jax.networks import FLOAT32, MLP, Style
+from drac_jax.networks.mlp import FLOAT32, MLP, Style
 from drac_jax.types import Params
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # of the reference

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from drac_jax import kernels
 from drac_jax.actors.gaussian_actor import LOG_STD_MAX, LOG_STD_MIN, log_normal, log_tanh_slope
-from drac_jax.networks import FLOAT32, MLP, Style
+from drac_jax.diversity import rbf_kernel
+from drac_jax.networks.mlp import FLOAT32, MLP, Style
 from drac_jax.types import Params
 
 STD_LIMITS = (0.1, 1.0)
@@ -75,9 +75,9 @@ def stein_step(
 ) -> Particles:
     """Move the particles of each state together. score: x [n, B, A] -> [n, B, A]."""
     x, log_prob = particles
-    k, s = kernels.rbf(x, x), score(x)
-    divergence = sum(kernels.divergence(k, s))
-    return Particles(x + step_size * kernels.direction(k, s), log_prob - step_size * divergence)
+    k, s = rbf_kernel.rbf(x, x), score(x)
+    divergence = sum(rbf_kernel.divergence(k, s))
+    return Particles(x + step_size * rbf_kernel.direction(k, s), log_prob - step_size * divergence)
 
 
 def stein_chain(

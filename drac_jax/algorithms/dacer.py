@@ -25,10 +25,12 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from drac_jax import critics, distributional, duals, entropy, optim
-from drac_jax.algorithms.start import start_networks
-from drac_jax.distributional import DistributionalTwin
-from drac_jax.networks import FLOAT32, Style
+from drac_jax.algorithms import coefficient
+from drac_jax.algorithms.agent import start_networks
+from drac_jax.diversity import mixture_entropy
+from drac_jax.networks import critics, distributional, optim
+from drac_jax.networks.distributional import DistributionalTwin
+from drac_jax.networks.mlp import FLOAT32, Style
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 
 MODE_SAMPLES = 16
@@ -121,7 +123,9 @@ def make_dacer(
     ) -> tuple[DacerAgent, Metrics]:
         sample_key, fit_key = jax.random.split(key)
         actions = entropy_actions(agent, nets, minibatches.obs[0], sample_key, entropy_samples)
-        return alpha_step(agent, entropy.estimate(actions, fit_key, mixture_components).mean())
+        return alpha_step(
+            agent, mixture_entropy.estimate(actions, fit_key, mixture_components).mean()
+        )
 
     return Algorithm(
         init=lambda key, hparams, obs_size: init_agent(key, nets, hparams, obs_size),
@@ -155,7 +159,7 @@ def init_agent(
         critic=begun.critic,
         target_critic=begun.target_critic,
         running_std=jnp.zeros(2, jnp.float32),
-        alpha=optim.init(duals.parameter(begun.hparams.alpha_init)),
+        alpha=optim.init(coefficient.parameter(begun.hparams.alpha_init)),
         hparams=begun.hparams,
     )
 
@@ -186,7 +190,7 @@ def sample(
 ) -> jax.Array:
     """Sample the policy, of other actor weights if given. obs: [..., O] -> [..., A]."""
     params = agent.actor.params if params is None else params
-    scale = agent.hparams.noise_scale * duals.value(agent.alpha.params)
+    scale = agent.hparams.noise_scale * coefficient.value(agent.alpha.params)
     return nets.squash(nets.actor.apply(params, obs, draws.latents) + scale * draws.noise)
 
 
@@ -213,7 +217,7 @@ def update_step(
     actor = optim.adam(agent.actor, grads, agent.hparams.actor_lr)
     metrics = jax.tree.map(jnp.mean, metrics) | {
         "actor/loss": loss,
-        "alpha/value": duals.value(agent.alpha.params),
+        "alpha/value": coefficient.value(agent.alpha.params),
     }
     return agent._replace(actor=actor), metrics
 
@@ -264,7 +268,7 @@ def entropy_actions(
 def alpha_step(agent: DacerAgent, policy_entropy: jax.Array) -> tuple[DacerAgent, Metrics]:
     """Move alpha by the excess of the policy's entropy over its target."""
     excess = policy_entropy - agent.hparams.target_entropy
-    grad = jax.grad(duals.loss)(agent.alpha.params, excess)
+    grad = jax.grad(coefficient.loss)(agent.alpha.params, excess)
     dual = optim.adam(agent.alpha, grad, agent.hparams.alpha_lr)
     return agent._replace(alpha=dual), {"actor/entropy": policy_entropy}
 

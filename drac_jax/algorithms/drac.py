@@ -20,10 +20,11 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from drac_jax import critics, duals, optim
-from drac_jax.algorithms.start import start_networks
-from drac_jax.diversity import Diversity, as_beta, target_diversity
-from drac_jax.networks import FLOAT32, Style
+from drac_jax.algorithms import coefficient
+from drac_jax.algorithms.agent import start_networks
+from drac_jax.diversity.distance import Diversity, as_beta, target_diversity
+from drac_jax.networks import critics, optim
+from drac_jax.networks.mlp import FLOAT32, Style
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 
 MODE_SAMPLES = 16
@@ -121,7 +122,7 @@ def init_agent(
         actor=begun.actor,
         critic=begun.critic,
         target_critic=begun.target_critic,
-        alpha=optim.init(duals.parameter(begun.hparams.alpha_init)),
+        alpha=optim.init(coefficient.parameter(begun.hparams.alpha_init)),
         hparams=begun.hparams,
     )
 
@@ -132,7 +133,7 @@ def update_step(
     """Take one update. batch: [B, ...]; latents: leaves [2, K, B, ...], those of the next
     observations first."""
     hp = agent.hparams
-    alpha = duals.value(agent.alpha.params)
+    alpha = coefficient.value(agent.alpha.params)
     next_actions, actions, pull_back = sample_for(nets, agent.actor.params, batch, latents)
 
     next_q, next_d = value_and_diversity(agent.target_critic, nets, batch.next_obs, next_actions)
@@ -146,7 +147,7 @@ def update_step(
 
     action_size, mean = batch.action.shape[-1], nets.diversity.mean
     excess = diversity - target_diversity(hp.beta, action_size, mean)
-    alpha_grad = jax.grad(duals.loss)(agent.alpha.params, excess)
+    alpha_grad = jax.grad(coefficient.loss)(agent.alpha.params, excess)
     dual = optim.adam(agent.alpha, alpha_grad, hp.alpha_lr)
 
     metrics = {
@@ -155,7 +156,7 @@ def update_step(
         "actor/loss": loss,
         "actor/diversity": diversity,
         "actor/beta_reached": as_beta(diversity, action_size, mean),
-        "alpha/value": duals.value(dual.params),
+        "alpha/value": coefficient.value(dual.params),
     }
     return DracAgent(actor, critic, target_critic, dual, hp), metrics
 

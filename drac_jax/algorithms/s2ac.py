@@ -24,10 +24,10 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from drac_jax import critics, optim
 from drac_jax.actors import stein_actor
-from drac_jax.algorithms.start import start_networks
-from drac_jax.networks import FLOAT32, Style
+from drac_jax.algorithms.agent import start_networks
+from drac_jax.networks import critics, optim
+from drac_jax.networks.mlp import FLOAT32, Style
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
 
 

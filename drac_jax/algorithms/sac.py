@@ -17,10 +17,11 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from drac_jax import critics, duals, optim
 from drac_jax.actors.gaussian_actor import Gaussian
-from drac_jax.algorithms.start import start_networks
-from drac_jax.networks import FLOAT32, Style
+from drac_jax.algorithms import coefficient
+from drac_jax.algorithms.agent import start_networks
+from drac_jax.networks import critics, optim
+from drac_jax.networks.mlp import FLOAT32, Style
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
 
 
@@ -90,7 +91,7 @@ def init_agent(key: jax.Array, nets: SacNetworks, hparams: SacHParams, obs_size:
         actor=begun.actor,
         critic=begun.critic,
         target_critic=begun.target_critic,
-        alpha=optim.init(duals.parameter(begun.hparams.alpha_init)),
+        alpha=optim.init(coefficient.parameter(begun.hparams.alpha_init)),
         hparams=begun.hparams,
     )
 
@@ -100,7 +101,7 @@ def update_step(
 ) -> tuple[SacAgent, Metrics]:
     """Take one update. batch: [B, ...]; eps: [2, B, A], that of the next observations first."""
     hp = agent.hparams
-    alpha = duals.value(agent.alpha.params)
+    alpha = coefficient.value(agent.alpha.params)
 
     next_action, next_log_prob = nets.actor.sample(agent.actor.params, batch.next_obs, eps[0])
     next_q = nets.critic.apply(agent.target_critic, batch.next_obs, next_action).min(axis=-1)
@@ -115,7 +116,7 @@ def update_step(
     actor = optim.adam(agent.actor, grads, hp.actor_lr)
 
     excess = -log_prob - hp.target_entropy
-    alpha_grad = jax.grad(duals.loss)(agent.alpha.params, excess)
+    alpha_grad = jax.grad(coefficient.loss)(agent.alpha.params, excess)
     dual = optim.adam(agent.alpha, alpha_grad, hp.alpha_lr)
 
     metrics = {
@@ -123,7 +124,7 @@ def update_step(
         "critic/q": q.mean(),
         "actor/loss": loss,
         "actor/entropy": -log_prob,
-        "alpha/value": duals.value(dual.params),
+        "alpha/value": coefficient.value(dual.params),
     }
     return SacAgent(actor, critic, target_critic, dual, hp), metrics
 

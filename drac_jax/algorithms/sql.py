@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 import jax
 from flax import struct
 
-from drac_jax import critics, kernels, optim
-from drac_jax.algorithms.start import start_networks
-from drac_jax.networks import FLOAT32, Style, in_parts
+from drac_jax.algorithms.agent import start_networks
+from drac_jax.diversity import rbf_kernel
+from drac_jax.networks import critics, optim
+from drac_jax.networks.mlp import FLOAT32, Style, in_parts
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 
 MODE_SAMPLES = 16
@@ -119,8 +120,8 @@ def update_step(
         lambda params: in_parts(lambda z: nets.actor.apply(params, batch.obs, z), moved_z),
         agent.actor.params,
     )
-    kernel = kernels.rbf(particles, moved)
-    (grads,) = pull_back(-kernels.direction(kernel, score))
+    kernel = rbf_kernel.rbf(particles, moved)
+    (grads,) = pull_back(-rbf_kernel.direction(kernel, score))
     actor = optim.adam(agent.actor, grads, hp.actor_lr)
 
     metrics = {
@@ -128,7 +129,7 @@ def update_step(
         "critic/q": q.mean(),
         "critic/soft_value": next_value.mean(),
         "actor/q": min_q.mean(),
-        "actor/kernel_width": kernels.width(kernel.gamma).mean(),
+        "actor/kernel_width": rbf_kernel.width(kernel.gamma).mean(),
     }
     return SqlAgent(actor, critic, target_critic, hp), metrics
 

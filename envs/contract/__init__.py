@@ -4,16 +4,16 @@ import traceback
 from collections.abc import Callable
 
 from drac_jax.types import Environment
+from envs.batching import Task
 from envs.contract.behaviour import BEHAVIOUR
 from envs.contract.form import FORM
 from envs.contract.subject import NUM_ENVS, NotApplicable, Subject, make_subject
-from envs.wrappers import Task
 
 __all__ = ["NUM_ENVS", "RULES", "NotApplicable", "Subject", "check", "examine", "make_subject"]
 
 RULES: dict[str, Callable[[Subject], list[str]]] = FORM | BEHAVIOUR
 # An error is told from the last line that is none of these: the user's own.
-NOT_USERS = ("site-packages", "<", "envs/contract/", "envs/wrappers.py", "envs/adapters.py")
+NOT_USERS = ("site-packages", "<", "envs/contract/", "envs/batching.py", "envs/adapters.py")
 
 
 def check(env: Environment | Task) -> list[str]:

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from drac_jax.types import EnvSpec, EnvState
+from envs.batching import TaskStep
 from envs.contract.subject import NUM_ENVS, NotApplicable, Subject, leaves_of, make_keys
-from envs.wrappers import TaskStep
 
 # A number of a later kind does not fit an earlier one.
 KINDS: tuple[Any, ...] = (jnp.bool_, jnp.integer, jnp.inexact, jax.dtypes.prng_key)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from drac_jax.types import Environment, EnvState
-from envs.wrappers import Task, batch
+from envs.batching import Task, batch
 
 NUM_ENVS = 4
 LONG_PLAY, LONGEST_PLAY = 1000, 5000  # steps

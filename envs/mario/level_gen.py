@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from drac_jax.types import EnvSpec
-from envs.mario.decoder import decode, load_weights
+from envs.batching import Task, TaskStep
+from envs.mario.decoder.network import decode, load_weights
 from envs.mario.rewards import HISTORY, UNPLAYABLE, Style, make_style
 from envs.mario.tiles import (
     LATENT_SIZE,
@@ -19,10 +20,9 @@ from envs.mario.tiles import (
     join,
     to_characters,
 )
-from envs.wrappers import Task, TaskStep
 
 MAX_STEPS = 50
-SHIPPED_DECODER = Path(__file__).parent / "decoder.npz"
+SHIPPED_DECODER = Path(__file__).parent / "decoder" / "shipped.npz"
 NUM_STARTS = 512  # random segments that levels begin with
 STARTS_SEED = 0
 

@@ -3,19 +3,19 @@
 import sys
 from importlib import import_module
 
-from experiments import output
+from experiments.cli import output
 
 # The modules of the suites; each has a `main(words)`.
 SUITES = {
-    "update": "update",
-    "methods": "methods",
-    "diversity": "diversity",
-    "train": "train",
-    "sweep": "sweep",
-    "replay": "replay",
+    "update": "drac_update",
+    "methods": "method_updates",
+    "diversity": "diversity_kernel",
+    "train": "iteration",
+    "sweep": "seeds_together",
+    "replay": "replay_ring",
     "scaling": "scaling",
-    "envs": "environments",
-    "mario": "mario",
+    "envs": "env_steps",
+    "mario": "level_generation",
     "accelerator": "accelerator",
 }
 
@@ -28,7 +28,7 @@ def main(words: list[str]) -> int:
         print(f"error: suite {suite!r} is unknown; use BENCH={known}", file=sys.stderr)
         return 2
     try:
-        import_module(f"experiments.throughput.{SUITES[suite]}").main(rest)
+        import_module(f"experiments.throughput.suites.{SUITES[suite]}").main(rest)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

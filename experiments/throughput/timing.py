@@ -16,7 +16,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from drac_jax import processor, report
+from drac_jax.runs.hardware import cpu, machine
+from drac_jax.runs.storage import run_folder
 
 NUMBERS = {1: "one", 2: "two"}
 RESULTS = Path(__file__).parent / "results"
@@ -87,7 +88,7 @@ def bars(
     timings: list[Timing], path: Path, title: str, unit: str = "ms", scale: float = 1e3
 ) -> None:
     """Draw medians as bars, the ranges of the repeats as whiskers."""
-    from drac_jax import plots  # matplotlib takes a second that no other figure waits for
+    from drac_jax.figures import plots
 
     medians = np.array([t.median for t in timings]) * scale
     low, high = (np.array([f(t.seconds) for t in timings]) * scale for f in (min, max))
@@ -154,8 +155,8 @@ def report_suite(
 def save(folder: Path, suite: str, content: Mapping[str, Any], text: str) -> Path:
     """Write a suite's figures and its tables, with device, versions and command."""
     folder.mkdir(parents=True, exist_ok=True)
-    facts = report.environment_facts() | {"processor": processor_name(), "command": command()}
-    report.write_json(folder / f"{suite}.json", dict(content) | facts)
+    facts = machine.environment_facts() | {"processor": processor_name(), "command": command()}
+    run_folder.write_json(folder / f"{suite}.json", dict(content) | facts)
     versions = facts["versions"]
     head = (
         f"# {suite}\n\n{facts['device']}, {facts['processor']}, jax {versions['jax']}, "
@@ -167,7 +168,7 @@ def save(folder: Path, suite: str, content: Mapping[str, Any], text: str) -> Pat
 
 def processor_name() -> str:
     """Name the processor, and what of its vector and matrix units matters here."""
-    name, flags = processor.cpu()
+    name, flags = cpu.cpu()
     units = [unit for unit in ("avx2", "avx512f", "amx_bf16") if unit in flags]
     return " ".join([name or platform.machine(), *units])
 

@@ -21,14 +21,14 @@ from drac_jax.algorithms import (
     make_sac,
     make_sql,
 )
-from drac_jax.checkpoint import Checkpoints
-from drac_jax.diversity import Diversity, all_pairs, paired
-from drac_jax.schedule import TrainConfig
-from drac_jax.train import make_train
+from drac_jax.diversity.distance import Diversity, all_pairs, paired
+from drac_jax.runs.storage.checkpoint import Checkpoints
+from drac_jax.training.loop import make_train
+from drac_jax.training.schedule import TrainConfig
 from drac_jax.types import Actor, Algorithm, Transition
 from envs import batch
-from tests.tolerances import assert_within, error_of, leaves_of
-from tests.toys import countdown, two_armed_bandit
+from tests.support.tolerances import assert_within, error_of, leaves_of
+from tests.support.toys import countdown, two_armed_bandit
 
 HIDDEN = (16, 16)
 OBS, BATCH = 3, 32

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from drac_jax import distributional, entropy, optim
 from drac_jax.actors import diffusion
 from drac_jax.algorithms import dacer
+from drac_jax.diversity import mixture_entropy
+from drac_jax.networks import distributional, optim
 from drac_jax.types import Transition
-from tests import reference
-from tests.reference import twin
+from tests.support import reference
+from tests.support.reference import twin
 
 HIDDEN = (32, 32)
 NETS = dacer.DacerNetworks(
@@ -148,10 +149,10 @@ def alpha_steps(data: dict) -> dict[str, Any]:
     return jax.lax.scan(step, first_agent(data), data["alpha_entropy_in"])[1]
 
 
-def fitted(data: dict, steps: int) -> tuple[entropy.Mixture, jax.Array]:
-    start = entropy.Mixture(*(data[f"em_{name}0"] for name in ("w", "mean", "cov")))
-    mixture = entropy.em(start, data["gmm_samples"], steps)
-    return mixture, entropy.entropy(mixture)
+def fitted(data: dict, steps: int) -> tuple[mixture_entropy.Mixture, jax.Array]:
+    start = mixture_entropy.Mixture(*(data[f"em_{name}0"] for name in ("w", "mean", "cov")))
+    mixture = mixture_entropy.em(start, data["gmm_samples"], steps)
+    return mixture, mixture_entropy.entropy(mixture)
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -219,7 +220,7 @@ def test_entropy_lies_within_the_spread_of_scikit_learns_seeds(components):
     range of their eight seeds, widened by what their stopping rule leaves open."""
     data = reference.load("dacer")
     theirs = data[f"gmm{components}_entropy_per_set_by_seed"]
-    estimate = jax.vmap(entropy.estimate, (None, 0, None))
+    estimate = jax.vmap(mixture_entropy.estimate, (None, 0, None))
     keys = jax.random.split(jax.random.key(0), 9)
     ours = np.median(jax.jit(estimate, static_argnums=2)(data["gmm_samples"], keys, components), 0)
     # Sets 0 to 2 are separate clusters: with as many components there is one fit.

@@ -9,9 +9,9 @@ import pytest
 
 from drac_jax.actors import diffusion
 from drac_jax.actors.diffusion_actor import schedule
-from drac_jax.networks import timestep_embedding
-from tests import reference
-from tests.tolerances import assert_within, error_of
+from drac_jax.networks.mlp import timestep_embedding
+from tests.support import reference
+from tests.support.tolerances import assert_within, error_of
 
 
 @pytest.mark.parametrize("steps", [5, 10, 20])

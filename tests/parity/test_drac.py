@@ -7,15 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from drac_jax import critics, diversity, duals, optim
 from drac_jax.actors import amortized
-from drac_jax.algorithms import drac
+from drac_jax.algorithms import coefficient, drac
+from drac_jax.diversity import distance
+from drac_jax.networks import critics, optim
 from drac_jax.types import Transition
-from tests import reference
-from tests.reference import mlp, twin
+from tests.support import reference
+from tests.support.reference import mlp, twin
 
 HIDDEN = (32, 32)
-NETS = drac.DracNetworks(amortized(3, 16, HIDDEN), critics.twin_critic(HIDDEN), diversity.paired(8))
+NETS = drac.DracNetworks(amortized(3, 16, HIDDEN), critics.twin_critic(HIDDEN), distance.paired(8))
 
 
 @pytest.fixture(scope="module", params=reference.PRECISIONS)
@@ -45,7 +46,7 @@ def parts_of_update(data: dict) -> dict[str, Any]:
     """Call the functions that an update is made of, one by one; the samples in one forward pass,
     which a whole update takes apart on a CPU."""
     agent, (batch, latents) = agent_of(data), batch_of(data)
-    hp, alpha = agent.hparams, duals.value(agent.alpha.params)
+    hp, alpha = agent.hparams, coefficient.value(agent.alpha.params)
     next_actions, actions, pull_back = drac.sample_merged(
         NETS.actor, agent.actor.params, batch, latents
     )
@@ -59,7 +60,7 @@ def parts_of_update(data: dict) -> dict[str, Any]:
     pi_q, pi_d = drac.value_and_diversity(critic, NETS, batch.obs, actions)
     actor_grad = jax.value_and_grad(drac.actor_loss, has_aux=True)
     (actor_loss, _), grads = actor_grad(actions, critic, NETS, batch.obs, alpha)
-    excess = pi_d.mean() - diversity.target_diversity(hp.beta, 3)
+    excess = pi_d.mean() - distance.target_diversity(hp.beta, 3)
     arrays = {
         "next_action": next_actions[0],
         "next_x": next_actions[1:9],
@@ -78,8 +79,8 @@ def parts_of_update(data: dict) -> dict[str, Any]:
         "qmean": pi_q.mean(),
         "reg_mean": pi_d.mean(),
         "actor_loss": actor_loss,
-        "target_diversity": diversity.target_diversity(hp.beta, 3),
-        "alpha_w_grad": jax.grad(duals.loss)(agent.alpha.params, excess),
+        "target_diversity": distance.target_diversity(hp.beta, 3),
+        "alpha_w_grad": jax.grad(coefficient.loss)(agent.alpha.params, excess),
     }
     return {"arrays": arrays, "critic_grads": critic_grads, "actor_grads": pull_back(grads)}
 
@@ -157,10 +158,10 @@ def test_alpha_step_is_the_references_on_both_sides_of_zero():
     with jax.enable_x64(True):
         w, x = jnp.asarray(data["alphacase_w"]), jnp.asarray(data["alphacase_x"])
         # Theirs minimises -alpha x, ours alpha * excess.
-        grads = jax.vmap(jax.grad(duals.loss))(w, -x)
+        grads = jax.vmap(jax.grad(coefficient.loss))(w, -x)
         new = jax.vmap(lambda w, g: optim.adam(optim.init(w), g, data["alphacase_lr"]).params)(
             w, grads
         )
-        np.testing.assert_allclose(duals.value(w), data["alphacase_value"], rtol=1e-12)
+        np.testing.assert_allclose(coefficient.value(w), data["alphacase_value"], rtol=1e-12)
         np.testing.assert_allclose(grads, data["alphacase_grad"], rtol=1e-12)
         np.testing.assert_allclose(new, data["alphacase_new_w"], rtol=1e-10)

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from envs import locomotion
-from envs.locomotion import Sim
-from envs.physics import Physics, gymnasium_spec, make_physics
-from envs.robots import ROBOTS, Robot
-from tests import reference
-from tests.tolerances import a_rounding_off, assert_within
+from envs.engines.mjx_engine import Physics, gymnasium_spec, make_physics
+from envs.locomotion import task
+from envs.locomotion.robots import ROBOTS, Robot
+from envs.locomotion.task import Sim
+from tests.support import reference
+from tests.support.tolerances import a_rounding_off, assert_within
 
 pytestmark = pytest.mark.heavy
 
@@ -92,9 +92,9 @@ def in_turn(name: str, physics: Physics, *state: jax.Array) -> Any:
 
 def step_all(robot: Robot, name: str, sim: Sim, action: jax.Array) -> Any:
     physics = physics_of(name, robot.file)
-    ctrl = jax.vmap(partial(locomotion.control, physics))(action)
+    ctrl = jax.vmap(partial(task.control, physics))(action)
     data = in_turn(name, physics, sim.qpos, sim.qvel, sim.warmstart, ctrl)
-    return jax.vmap(partial(locomotion.outcome, robot, physics))(sim, ctrl, data)
+    return jax.vmap(partial(task.outcome, robot, physics))(sim, ctrl, data)
 
 
 def one_step(robot: Robot, name: str, trace: Trace) -> Any:

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from drac_jax import metrics
-from envs.mario import measures, patterns, rewards, tiles
-from envs.mario.decoder import decode, load_weights, module_of
-from envs.mario.import_decoder import main as import_decoder
+from drac_jax.measures import hypervolume
+from envs.mario import patterns, rewards, tile_diversity, tiles
+from envs.mario.decoder.import_reference import main as import_decoder
+from envs.mario.decoder.network import decode, load_weights, module_of
 from envs.mario.level_gen import begin, make_level_gen
-from experiments.throughput.mario_numpy import NumpyLevelGen
-from tests import reference
-from tests.tolerances import assert_within, error_of
+from experiments.throughput.contenders.numpy_levels import NumpyLevelGen
+from tests.support import reference
+from tests.support.tolerances import assert_within, error_of
 
 VALUES = {"multifacet": "mf", "puzzle": "mp"}
 
@@ -181,16 +181,16 @@ def test_plain_environment_agrees(golden, variables, style):
 
 def test_hamming_diversity(golden):
     np.testing.assert_array_equal(
-        measures.hamming(golden["lvl_chars"][:, 0], golden["lvl_chars"][:, 1]),
+        tile_diversity.hamming(golden["lvl_chars"][:, 0], golden["lvl_chars"][:, 1]),
         golden["lvl_hamming"],
     )
-    case = measures.diversity_of_distances(golden["gmean_case_distances"])
+    case = tile_diversity.diversity_of_distances(golden["gmean_case_distances"])
     assert case.geometric_mean == pytest.approx(float(golden["gmean_case_value"]), abs=1e-9)
 
 
 def test_diversity_of_decoded_levels(golden, variables):
     segments = jax.jit(decode)(variables, golden["lvl_latents"][..., 4:, :])
-    found = measures.level_diversity(segments.reshape(32, 21, 16, 16))
+    found = tile_diversity.level_diversity(segments.reshape(32, 21, 16, 16))
     assert found.mean == pytest.approx(float(golden["lvl_avg_distance"]), abs=1e-9)
     assert found.geometric_mean == pytest.approx(float(golden["lvl_gmean_distance"]), abs=1e-9)
 
@@ -200,5 +200,5 @@ def test_hypervolume(golden, number):
     points = golden["hv_points"][number][: golden["hv_count"][number]]
     corner = golden["hv_ref"][number]
     for name, strict in {"hv_curve": False, "hv_table": True}.items():
-        ours = metrics.hypervolume(points, corner, two_at_least=strict)
+        ours = hypervolume.hypervolume(points, corner, two_at_least=strict)
         assert ours == pytest.approx(golden[name][number], rel=0, abs=1e-9)

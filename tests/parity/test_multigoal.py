@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from envs.multigoal import MAX_STEPS, make_multigoal
-from tests import reference
-from tests.tolerances import assert_within, error_of
+from tests.support import reference
+from tests.support.tolerances import assert_within, error_of
 
 VARIANTS = {
     "standard": {},

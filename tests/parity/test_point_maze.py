@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from envs import make, mazes
-from envs.mazes import ARRIVAL_REWARD, arrival, progress
-from envs.point_maze import CONTACT_RADIUS, MAX_SPEED, MOVES, RADIUS, Motion, make_physics
-from tests import reference
-from tests.tolerances import TABLE, assert_within
+from envs import make
+from envs.mazes import maze_map
+from envs.mazes.maze_map import ARRIVAL_REWARD, arrival, progress
+from envs.mazes.point_maze import CONTACT_RADIUS, MAX_SPEED, MOVES, RADIUS, Motion, make_physics
+from tests.support import reference
+from tests.support.tolerances import TABLE, assert_within
 
 pytestmark = pytest.mark.heavy
 
@@ -26,7 +27,7 @@ FILES = {
 }
 each_file = pytest.mark.parametrize("kind", FILES, ids=" ".join)
 each_dynamics = pytest.mark.parametrize("dynamics", MOVES)
-VARIANTS = [(layout, mode) for layout in mazes.LAYOUTS for mode in ("train", "obstacles")]
+VARIANTS = [(layout, mode) for layout in maze_map.LAYOUTS for mode in ("train", "obstacles")]
 NUM_WALLS = 128  # every map is padded to as many, so that one compiled step serves them all
 FAR_BOX = [1e3, 1e3, 1e3 + 1, 1e3 + 1]
 # From a seam; the point reaches 0.104, and moves up to 0.05 in a physics step.
@@ -50,10 +51,10 @@ class Steps(NamedTuple):
     hit: np.ndarray
 
 
-def maze_of(variant: tuple[str, str], merge: bool, dynamics: str) -> mazes.Maze:
+def maze_of(variant: tuple[str, str], merge: bool, dynamics: str) -> maze_map.Maze:
     layout, mode = variant
     obstacles = mode == "obstacles"
-    return mazes.build(mazes.LAYOUTS[layout], 1.0, obstacles, merge, dynamics)
+    return maze_map.build(maze_map.LAYOUTS[layout], 1.0, obstacles, merge, dynamics)
 
 
 def padded_walls(merge: bool, dynamics: str) -> np.ndarray:
@@ -155,7 +156,7 @@ def test_obstacles_are_touched_where_the_reference_says(version):
     steps, places = recorded(kind), single_steps(kind, merge=False).contact
     for number, variant in enumerate(VARIANTS):
         maze, here = maze_of(variant, False, "authors"), steps.variant == number
-        touched = jax.vmap(mazes.touches, (None, 0, None))(
+        touched = jax.vmap(maze_map.touches, (None, 0, None))(
             jnp.float32(maze.walls), jnp.asarray(places[here]), RADIUS
         )
         hit = (np.asarray(touched) & maze.fatal).any(axis=1)
@@ -266,4 +267,4 @@ def test_maps_are_the_references(variant):
     prefix = "_".join(variant)
     np.testing.assert_array_equal(maze.goals, data[f"{prefix}_goals"])
     np.testing.assert_array_equal(maze.start, data[f"{prefix}_start"])
-    assert mazes.MAX_STEPS[variant[0]] == data[f"{prefix}_max_steps"]
+    assert maze_map.MAX_STEPS[variant[0]] == data[f"{prefix}_max_steps"]

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from drac_jax import critics, kernels, optim
 from drac_jax.actors import stein_actor
 from drac_jax.algorithms import s2ac
+from drac_jax.diversity import rbf_kernel
+from drac_jax.networks import critics, optim
 from drac_jax.types import Transition
-from tests import reference
-from tests.reference import mlp, twin
+from tests.support import reference
+from tests.support.reference import mlp, twin
 
 HIDDEN = (32, 32)
 STEPS = 3
@@ -54,9 +55,9 @@ def chain(begin: stein_actor.Particles, score: Callable, step_size: jax.Array) -
     particles, record = begin, []
     for _ in range(STEPS):
         x = particles.x
-        k, s = kernels.rbf(x, x), score(x)
-        first, second = kernels.divergence(k, s)
-        made_of = {"gamma": k.gamma, "score": s, "phi": kernels.direction(k, s)}
+        k, s = rbf_kernel.rbf(x, x), score(x)
+        first, second = rbf_kernel.divergence(k, s)
+        made_of = {"gamma": k.gamma, "score": s, "phi": rbf_kernel.direction(k, s)}
         particles = stein_actor.stein_step(particles, score, step_size)
         after = {
             "raw_particles_after_step": particles.x,

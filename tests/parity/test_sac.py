@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from drac_jax import critics, duals, optim
 from drac_jax.actors import gaussian
 from drac_jax.actors.gaussian_actor import squash
-from drac_jax.algorithms import sac
+from drac_jax.algorithms import coefficient, sac
+from drac_jax.networks import critics, optim
 from drac_jax.types import Transition
-from tests import reference
-from tests.reference import mlp, twin
-from tests.tolerances import assert_within, error_of
+from tests.support import reference
+from tests.support.reference import mlp, twin
+from tests.support.tolerances import assert_within, error_of
 
 HIDDEN = (32, 32)
 NETS = sac.SacNetworks(gaussian(3, HIDDEN), critics.twin_critic(HIDDEN))
@@ -47,7 +47,7 @@ def batch_of(data: dict, prefix: str = "", at: Any = ...) -> tuple[Transition, j
 def parts_of_update(data: dict) -> dict[str, Any]:
     """Call the functions that an update is made of, one by one."""
     agent, (batch, eps) = agent_of(data), batch_of(data)
-    hp, alpha = agent.hparams, duals.value(agent.alpha.params)
+    hp, alpha = agent.hparams, coefficient.value(agent.alpha.params)
     next_mu, next_log_std = NETS.actor.moments(agent.actor.params, batch.next_obs)
     next_action, next_log_prob = NETS.actor.sample(agent.actor.params, batch.next_obs, eps[0])
     next_q = NETS.critic.apply(agent.target_critic, batch.next_obs, next_action).min(axis=-1)
@@ -79,7 +79,7 @@ def parts_of_update(data: dict) -> dict[str, Any]:
         "pi_log_std": log_std,
         "actor_loss": actor_loss,
         "entropy": -log_prob.mean(),
-        "alpha_w_grad": jax.grad(duals.loss)(agent.alpha.params, excess),
+        "alpha_w_grad": jax.grad(coefficient.loss)(agent.alpha.params, excess),
     }
     return {"arrays": arrays, "critic_grads": critic_grads, "actor_grads": actor_grads}
 

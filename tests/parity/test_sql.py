@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from drac_jax import critics, kernels, optim
 from drac_jax.actors import amortized
 from drac_jax.algorithms import sql
+from drac_jax.diversity import rbf_kernel
+from drac_jax.networks import critics, optim
 from drac_jax.types import Transition
-from tests import reference
-from tests.reference import mlp, twin
+from tests.support import reference
+from tests.support.reference import mlp, twin
 
 HIDDEN = (32, 32)
 NETS = sql.SqlNetworks(amortized(3, 3, HIDDEN), critics.twin_critic(HIDDEN))
@@ -43,7 +44,7 @@ def kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
     """Differentiate k_ij with respect to x_i by autodiff, state by state. -> [B, n, m, A]."""
 
     def of_state(x: jax.Array, y: jax.Array) -> jax.Array:
-        whole = jax.jacobian(lambda x: kernels.rbf(x[:, None], y[:, None]).kernel[0])(x)
+        whole = jax.jacobian(lambda x: rbf_kernel.rbf(x[:, None], y[:, None]).kernel[0])(x)
         return jnp.einsum("ijia->ija", whole)
 
     return jax.vmap(of_state, in_axes=1)(x, y)
@@ -62,8 +63,8 @@ def parts_of_update(data: dict) -> dict[str, Any]:
     critic = optim.adam(agent.critic, critic_grads, hp.critic_lr).params
     particles, _, score = sql.scored_particles(params, critic, NETS, batch.obs, latents[1])
     moved, pull_back = jax.vjp(lambda p: NETS.actor.apply(p, batch.obs, latents[2]), params)
-    kernel = kernels.rbf(particles, moved)
-    direction = kernels.direction(kernel, score)
+    kernel = rbf_kernel.rbf(particles, moved)
+    direction = rbf_kernel.direction(kernel, score)
     arrays = {
         "next_particles": next_particles.swapaxes(0, 1),
         "next_minq_target": next_q.T,
@@ -78,7 +79,7 @@ def parts_of_update(data: dict) -> dict[str, Any]:
         "kernel": kernel.kernel,
         "kernel_grad": kernel_gradient(particles, moved),
         "kernel_gamma": kernel.gamma,
-        "bandwidth_sigma": kernels.width(kernel.gamma),
+        "bandwidth_sigma": rbf_kernel.width(kernel.gamma),
         "svgd_grad": direction.swapaxes(0, 1),
         "policy_loss_from_info": -moved.mean(),
     }

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drac_jax import job as jobs
-from drac_jax.report import Reporter
-from drac_jax.runner import Run
+from drac_jax.runs.execution.runner import Run
+from drac_jax.runs.setup import run_setup
+from drac_jax.runs.storage.console import Reporter
 from experiments import find
 
 pytestmark = pytest.mark.slow
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 def results_of(folder, name: str, preset: str, seeds: int) -> list[dict]:
     """Train all seeds in one vmapped program, and return their final evaluations."""
     config = replace(find(name).config(preset), seeds=seeds)
-    job, _ = jobs.prepare(find(name), config, preset)
+    job, _ = run_setup.prepare(find(name), config, preset)
     return Run(job, folder, Reporter(quiet=True)).start()["seeds"]
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import envs
-from envs.locomotion import make_locomotion
-from envs.physics import gymnasium_spec, make_physics, mjx
-from envs.robots import ROBOTS
+from envs.engines.mjx_engine import gymnasium_spec, make_physics, mjx
+from envs.locomotion.robots import ROBOTS
+from envs.locomotion.task import make_locomotion
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,33 @@
+"""What every agent starts as: an actor, twin critics, and their target as a copy."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from drac_jax.networks import optim
+from drac_jax.types import Params, Trainable
+
+
+class Start(NamedTuple):
+    """The parts that all agents have. hparams: float32 arrays."""
+
+    actor: Trainable
+    critic: Trainable
+    target_critic: Params
+    hparams: Any
+
+
+def start_networks(key: jax.Array, actor: Any, critic: Any, hparams: Any, obs_size: int) -> Start:
+    """Draw the networks; the target critic starts as a copy of the critic.
+
+    actor: has action_size and init(key, obs_size); critic: init(key, obs_size, action_size).
+    """
+    actor_key, critic_key = jax.random.split(key)
+    critic_params = critic.init(critic_key, obs_size, actor.action_size)
+    return Start(
+        optim.init(actor.init(actor_key, obs_size)),
+        optim.init(critic_params),
+        critic_params,
+        jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), hparams),
+    )

@@ -1,0 +1,236 @@
+"""The paper's methods by name: which options a user may set, and the algorithm they make."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from drac_jax import ranges
+from drac_jax.actors import amortized, diffusion, gaussian, stein_start
+from drac_jax.algorithms import (
+    DacerHParams,
+    DracHParams,
+    S2acHParams,
+    SacHParams,
+    SqlHParams,
+    make_dacer,
+    make_drac,
+    make_s2ac,
+    make_sac,
+    make_sql,
+)
+from drac_jax.algorithms.dacer import clip
+from drac_jax.diversity.distance import Diversity, all_pairs, check_beta, paired
+from drac_jax.diversity.pairwise import ARITHMETIC, GEOMETRIC
+from drac_jax.networks.mlp import Precision, Style
+from drac_jax.types import Actor, Algorithm, EnvSpec
+
+MEANS = {"geometric": GEOMETRIC, "arithmetic": ARITHMETIC}
+SQUASHES = {"clip": clip, "tanh": jnp.tanh}
+LAWS = {"uniform": jax.random.uniform, "normal": jax.random.normal}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """What every method's networks may be told.
+
+    hidden: layer sizes of actor and critics; precision: of their matrix products (parameters,
+    targets, losses, distances and optimizers are float32): float32, tf32 (a GPU's; float32 on a
+    CPU) or bfloat16 (emulated on a CPU without products of it); layer_norm: normalise what the
+    hidden layers' ReLU is taken of.
+    """
+
+    hidden: tuple[int, ...] = (256, 256)
+    precision: Precision = "float32"
+    layer_norm: bool = False
+
+    @property
+    def style(self) -> Style:
+        """How the networks compute."""
+        return Style(self.precision, self.layer_norm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DracOptions(NetworkOptions):
+    """The static choices of DrAC with the amortized actor: whatever changes a shape.
+
+    estimator: of the diversity, `paired` (the paper's: num_samples = 2 pairs + 1) or `all_pairs`;
+    mean: of the distances; num_samples: action samples a state; q_samples: of them, those the
+    critics see (all_pairs); diversity_fraction: of the batch's states, whose mean diversity stands
+    for that of all in the losses of actor and alpha; latent_size, latent_law: of the actor.
+    """
+
+    estimator: Literal["paired", "all_pairs"] = "all_pairs"
+    mean: Literal["geometric", "arithmetic"] = "geometric"
+    num_samples: int = 6
+    q_samples: int = 1
+    diversity_fraction: float = 1.0
+    latent_size: int = 16
+    latent_law: Literal["uniform", "normal"] = "uniform"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionOptions(NetworkOptions):
+    """The static choices of DrAC with the diffusion actor.
+
+    steps: of the chain; remat: recompute the chain's activations for its gradient instead of
+    keeping them, 1 / steps of the memory (and faster on a CPU, whose cache they do not fit: 134 ms
+    instead of 152 for six samples); the others are those of `DracOptions`.
+    """
+
+    estimator: Literal["paired", "all_pairs"] = "all_pairs"
+    mean: Literal["geometric", "arithmetic"] = "geometric"
+    num_samples: int = 6
+    q_samples: int = 1
+    diversity_fraction: float = 1.0
+    steps: int = 20
+    remat: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SacOptions(NetworkOptions):
+    """The static choices of SAC: those of its networks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DacerOptions(NetworkOptions):
+    """squash: of the noisy action into the box; steps: of the diffusion actor's chain;
+    mixture_components, entropy_samples: of a state's entropy estimate; entropy_period: updates
+    between two of them."""
+
+    squash: Literal["clip", "tanh"] = "clip"
+    steps: int = 20
+    mixture_components: int = 3
+    entropy_samples: int = 200
+    entropy_period: int = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqlOptions(NetworkOptions):
+    """particles: action samples a state, in each of the update's three sets. The amortized actor's
+    latent is as long as an action."""
+
+    particles: int = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class S2acOptions(NetworkOptions):
+    """particles: of a state; svgd_steps: that move them."""
+
+    particles: int = 10
+    svgd_steps: int = 5
+
+
+class Method(NamedTuple):
+    """A method: its default options and hyperparameters, how to make it, and how to check it.
+
+    make: (spec, options) -> Algorithm; check: (spec, options, hparams) -> warnings. Both raise
+    ValueError on values that cannot work.
+    """
+
+    summary: str
+    options: Any
+    hparams: Any
+    make: Callable[[EnvSpec, Any], Algorithm]
+    check: Callable[[EnvSpec, Any, Any], list[str]]
+
+
+def make_amortized(spec: EnvSpec, options: DracOptions) -> Algorithm:
+    """Make DrAC with the amortized actor."""
+    law = LAWS[options.latent_law]
+    actor = amortized(spec.action_size, options.latent_size, options.hidden, law, options.style)
+    return _drac_of(actor, options)
+
+
+def make_diffusion(spec: EnvSpec, options: DiffusionOptions) -> Algorithm:
+    """Make DrAC with the diffusion actor."""
+    actor = diffusion(spec.action_size, options.steps, options.hidden, options.remat, options.style)
+    return _drac_of(actor, options)
+
+
+def _drac_of(actor: Actor, options: DracOptions | DiffusionOptions) -> Algorithm:
+    diversity = make_diversity(options)
+    fraction = options.diversity_fraction
+    return make_drac(actor, diversity, options.hidden, options.style, fraction)
+
+
+def make_gaussian(spec: EnvSpec, options: SacOptions) -> Algorithm:
+    """Make SAC."""
+    actor = gaussian(spec.action_size, options.hidden, options.style)
+    return make_sac(actor, options.hidden, options.style)
+
+
+def make_noisy_diffusion(spec: EnvSpec, options: DacerOptions) -> Algorithm:
+    """Make DACER."""
+    return make_dacer(
+        diffusion(spec.action_size, options.steps, options.hidden, style=options.style),
+        SQUASHES[options.squash],
+        options.mixture_components,
+        options.entropy_samples,
+        options.entropy_period,
+        options.hidden,
+        options.style,
+    )
+
+
+def make_soft_q(spec: EnvSpec, options: SqlOptions) -> Algorithm:
+    """Make SQL."""
+    actor = amortized(spec.action_size, spec.action_size, options.hidden, style=options.style)
+    return make_sql(actor, options.particles, options.hidden, options.style)
+
+
+def make_stein(spec: EnvSpec, options: S2acOptions) -> Algorithm:
+    """Make S2AC."""
+    start = stein_start(spec.action_size, options.hidden, options.style)
+    return make_s2ac(start, options.particles, options.svgd_steps, options.hidden, options.style)
+
+
+def make_diversity(options: DracOptions | DiffusionOptions) -> Diversity:
+    """Make the estimator that the options name."""
+    mean = MEANS[options.mean]
+    if options.estimator == "all_pairs":
+        return all_pairs(options.num_samples, options.q_samples, mean)
+    pairs, rest = divmod(options.num_samples - 1, 2)
+    if rest:
+        raise ValueError(
+            f"num_samples={options.num_samples} must be odd with estimator=paired: two of each "
+            f"pair and one for Q; use {options.num_samples + 1}"
+        )
+    if options.q_samples != 1:
+        raise ValueError(f"q_samples={options.q_samples} needs estimator=all_pairs; use 1")
+    return paired(pairs, mean)
+
+
+def check_drac(
+    spec: EnvSpec, options: DracOptions | DiffusionOptions, hparams: DracHParams
+) -> list[str]:
+    """Refuse hyperparameters that cannot work; warn of a beta above a uniform policy's."""
+    check_hparams(spec, options, hparams)
+    warning = check_beta(hparams.beta, spec.action_size, make_diversity(options).mean)
+    return [warning] if warning else []
+
+
+def check_hparams(spec: EnvSpec, options: Any, hparams: Any) -> list[str]:
+    """Refuse values that cannot work in any method: those of the names that methods share."""
+    ranges.check(hparams)
+    return []
+
+
+METHODS: dict[str, Method] = {
+    "amortized": Method(
+        "DrAC with the amortized actor", DracOptions(), DracHParams(), make_amortized, check_drac
+    ),
+    "diffusion": Method(
+        "DrAC with the diffusion actor",
+        DiffusionOptions(),
+        DracHParams(),
+        make_diffusion,
+        check_drac,
+    ),
+    "sac": Method("SAC", SacOptions(), SacHParams(), make_gaussian, check_hparams),
+    "dacer": Method("DACER", DacerOptions(), DacerHParams(), make_noisy_diffusion, check_hparams),
+    "sql": Method("SQL", SqlOptions(), SqlHParams(), make_soft_q, check_hparams),
+    "s2ac": Method("S2AC", S2acOptions(), S2acHParams(), make_stein, check_hparams),
+}

@@ -1,0 +1,1 @@
+"""What the action samples of one state say: distances, kernels, entropy."""

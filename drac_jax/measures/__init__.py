@@ -1,0 +1,1 @@
+"""Measures of finished episodes and of seeds, on NumPy arrays."""

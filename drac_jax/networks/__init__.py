@@ -1,0 +1,1 @@
+"""Networks, and how critics learn: perceptrons, twin critics, the optimizer."""

@@ -1,0 +1,124 @@
+"""A run in parts: members that do not fit in memory together train one group after the other.
+
+Each part is a run of its own, in `part_<i>/`, and all of them are one compiled program; what they
+leave is put together in the folder of the whole.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from drac_jax.runs import comparison
+from drac_jax.runs.execution import final_evaluation
+from drac_jax.runs.storage import run_folder
+from drac_jax.runs.hardware import machine
+from drac_jax.runs.setup import experiment as exp
+from drac_jax.runs.setup import run_setup
+from drac_jax.training.evaluate import Episodes
+from drac_jax.runs.setup.experiment import Experiment
+from drac_jax.runs.setup.experiment import RunConfig
+from drac_jax.runs.setup.run_setup import Job
+from drac_jax.runs.storage.console import Reporter
+
+
+def prepare(
+    experiment: Experiment, config: RunConfig, preset: str, num_devices: int | None = None
+) -> tuple[list[Job], list[str]]:
+    """Do as `job.prepare`, with one job a part. -> one job where all members fit in memory."""
+    exp.check_numbers(config)
+    count = config.parts
+    # One member needs no looking after: to make an environment can take seconds.
+    if not (count or config.part) and exp.count_members(config) > 1:
+        count = run_setup.fewest_parts(experiment, config, num_devices)
+    if count <= 1 or config.part:
+        job, warnings = run_setup.prepare(experiment, config, preset, num_devices)
+        return [job], warnings
+    prepared = [
+        run_setup.prepare(experiment, replace(config, parts=count, part=i), preset, num_devices)
+        for i in range(1, count + 1)
+    ]
+    return [job for job, _ in prepared], prepared[0][1]
+
+
+def train(
+    parts: list[Job], folder: Path, reporter: Reporter, deadline: float | None = None
+) -> dict[str, Any]:
+    """Train the parts that are not finished, and put together what all have left. deadline: as of
+    `Run`.
+
+    -> the summary of all members. Raises as `compare.train`, and ValueError for a part that broke
+    down, when the others are trained.
+    """
+    whole = replace(parts[0].config, part=0)
+    identity = run_setup.identity(parts[0]) | {"config": exp.to_dict(whole)}
+    facts = {"spec": run_setup.spec_record(parts[0]), **machine.environment_facts()}
+    run_folder.write_json(folder / run_folder.CONFIG, identity | facts)
+    by_name = {name_of(job.config.part): job for job in parts}
+    left = {n: job for n, job in by_name.items() if not comparison.is_finished(folder / n)}
+    if broken := comparison.train(left, folder, reporter, deadline):
+        name, why = next(iter(broken.items()))
+        raise ValueError(f"{name} of {folder} broke down: {why}")
+    return _put_together(by_name, folder, whole)
+
+
+def name_of(part: int) -> str:
+    """Name the folder of a part, numbered from 1."""
+    return f"part_{part}"
+
+
+def find(folder: Path, config: dict[str, Any], count: int, member: int) -> tuple[Path, int]:
+    """Find a member: the folder of its run, and its number there. config: as in config.json;
+    count: members of the whole."""
+    if config.get("parts", 0) <= 1 or config["part"]:
+        return folder, member
+    number, inside = divmod(member, count // config["parts"])
+    return folder / name_of(number + 1), inside
+
+
+def _put_together(parts: dict[str, Job], folder: Path, whole: RunConfig) -> dict[str, Any]:
+    results = comparison.read(folder, list(parts))
+    size = len(next(iter(parts.values())).members.seeds)
+    records = [
+        record | {"member": record["member"] + i * size}
+        for i, result in enumerate(results.values())
+        for record in result.records
+    ]
+    (folder / run_folder.METRICS).unlink(missing_ok=True)
+    run_folder.append_records(folder / run_folder.METRICS, records)
+    seeds = [seed for result in results.values() for seed in result.seeds]
+    timings = [run_folder.read_json(folder / name / run_folder.SUMMARY)["timings"] for name in parts]
+    one = next(iter(parts.values()))
+    summary = {
+        "experiment": one.experiment.name,
+        "seeds": seeds,
+        "timings": _sum_of(timings),
+        **machine.environment_facts(),
+    }
+    run_folder.write_json(folder / run_folder.SUMMARY, summary)
+    job = one._replace(members=exp.members_of(whole), config=whole)
+    final_evaluation.draw(job, folder, _episodes(list(results.values())), seeds)
+    return summary
+
+
+def _episodes(results: list[comparison.Result]) -> Episodes:
+    """Make of what `final.save_episodes` kept the episodes that it was made of, of all members."""
+    kept = [result.episodes for result in results if result.episodes is not None]
+
+    def of(name: str) -> Any:
+        return np.concatenate([episodes[name] for episodes in kept]) if kept else np.zeros(0)
+
+    nothing: Any = np.zeros(0)
+    paths, goals, returns = (of(name) for name in ("paths", "goals", "returns"))
+    return Episodes(returns, nothing, goals, nothing, paths)
+
+
+def _sum_of(timings: list[dict[str, float]]) -> dict[str, float]:
+    """Add up seconds, and average speeds over the time of training."""
+    seconds = {name: sum(t[name] for t in timings) for name in ("compile_s", "train_s")}
+    rates = {
+        name: sum(t[name] * t["train_s"] for t in timings) / max(seconds["train_s"], 1e-9)
+        for name in ("env_steps_per_s", "updates_per_s")
+    }
+    return seconds | rates

@@ -1,0 +1,185 @@
+"""A job: an experiment with every value settled and validated, before anything is compiled."""
+
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from drac_jax.runs.hardware import cpu, devices
+from drac_jax import ranges
+from drac_jax.training import replay
+from drac_jax.runs.storage import console
+from drac_jax.runs.hardware import machine
+from drac_jax.training import sweep
+from drac_jax.training import loop
+from drac_jax.runs.setup import experiment as exp
+from drac_jax.runs.setup.experiment import Experiment
+from drac_jax.runs.setup.experiment import RunConfig
+from drac_jax.training.schedule import Schedule
+from drac_jax.training.schedule import make_schedule
+from drac_jax.training.schedule import replay_rows
+from drac_jax.training.loop import TrainState
+from drac_jax.types import Algorithm, Environment
+
+MEMORY_SHARE = 0.8  # of what is free; the rest is for networks, compiler and evaluation
+
+
+class Job(NamedTuple):
+    """A validated run: the values, the environment, the functions of one member, the devices."""
+
+    experiment: Experiment
+    config: RunConfig
+    preset: str
+    env: Environment
+    algorithm: Algorithm
+    members: sweep.Members
+    schedule: Schedule
+    functions: loop.Train
+    mesh: Mesh
+
+
+def prepare(
+    experiment: Experiment, config: RunConfig, preset: str, num_devices: int | None = None
+) -> tuple[Job, list[str]]:
+    """Validate everything that can be validated before compiling.
+
+    num_devices: of each process, None for as many as the run can use. -> the job and warnings.
+    Raises ValueError, one line that says what to do.
+    """
+    env, warnings = _checked(experiment, config)
+    algorithm = _make_algorithm(experiment, env, config)
+    members = exp.members_of(config)
+    mesh, notes = devices.choose(num_devices, len(members.seeds), config.train.strata)
+    check_memory(config, env, len(members.seeds), mesh)
+    functions = loop.make_train(env, algorithm, config.train)
+    schedule = make_schedule(config.train, algorithm.slow_period)
+    job = Job(experiment, config, preset, env, algorithm, members, schedule, functions, mesh)
+    return job, warnings + notes
+
+
+def identity(job: Job) -> dict[str, Any]:
+    """Collect what a checkpoint must agree on to be resumed."""
+    config = exp.to_dict(job.config)
+    return {"experiment": job.experiment.name, "preset": job.preset, "config": config}
+
+
+def spec_record(job: Job) -> dict[str, Any]:
+    """Collect what a policy needs to be loaded without its environment."""
+    spec = job.env.spec
+    return {
+        "name": spec.name,
+        "obs_size": spec.obs_size,
+        "action_size": spec.action_size,
+        "max_steps": spec.max_steps,
+        "num_goals": spec.num_goals,
+        "method": job.experiment.method,
+    }
+
+
+def mismatch(saved: dict[str, Any], job: Job) -> list[str]:
+    """Name the values in which a checkpoint's identity differs from this job's."""
+    return exp.differences(saved, identity(job))
+
+
+def replay_bytes(job: Job) -> int:
+    """Count the bytes of all members' replays."""
+    return len(job.members.seeds) * _replay_bytes(job.config, job.env)
+
+
+def state_bytes(state: TrainState) -> int:
+    """Count the bytes of all members' states, replay included: the size of a checkpoint."""
+    return _tree_bytes(state)
+
+
+def abstract_state(job: Job) -> TrainState:
+    """Compute the shapes of all members' states, and where they live, without computing them."""
+    keys, _ = jax.eval_shape(lambda: sweep.keys(job.members))
+    state = jax.eval_shape(jax.vmap(job.functions.init), keys, job.members.hparams)
+    places = devices.state_shardings(job.mesh, state, job.env, job.config.train.num_envs)
+    return jax.tree.map(lambda x, place: x.update(sharding=place), state, places)
+
+
+def _checked(experiment: Experiment, config: RunConfig) -> tuple[Environment, list[str]]:
+    """Validate a configuration, the cheap checks first. -> its environment and warnings."""
+    exp.check_numbers(config)
+    env = experiment.make_env(config.env, False)
+    # Members beyond counting would fill the memory before anything could say so.
+    if (count := exp.count_members(config)) > ranges.MOST_MEMBERS:
+        grid = "".join(f" x grid.{name} of {len(v)}" for name, v in config.grid.items())
+        raise ValueError(
+            f"seeds={config.seeds}{grid} makes {count} members, whose replays take "
+            f"{console.gigabytes(count * _replay_bytes(config, env))}; use at most "
+            f"{ranges.MOST_MEMBERS} members"
+        )
+    return env, exp.check(experiment, config, env)
+
+
+def check_memory(config: RunConfig, env: Environment, count: int, mesh: Mesh) -> None:
+    """Raise ValueError for a replay that cannot fit, with the largest capacity that does."""
+    free = _free_bytes(mesh)
+    needed = _replay_bytes(config, env)
+    if needed * count > free:
+        each = _nbytes(1, config, env)
+        largest = int(free // (each * count)) // config.train.num_envs * config.train.num_envs
+        raise ValueError(
+            f"replay of {console.gigabytes(needed)} x {count} seed(s) does not fit in "
+            f"{console.gigabytes(free)}; use train.replay_capacity={largest} or fewer seeds"
+        )
+
+
+def check_state_memory(state: TrainState, mesh: Mesh) -> None:
+    """Raise ValueError where the whole states cannot fit: `check_memory` sees the replay alone."""
+    needed = devices.bytes_per_device(state) * devices.sharing_memory(mesh)
+    if needed > (free := MEMORY_SHARE * machine.free_memory()):
+        parts = {"replay": state.replay, "env": state.env, "agent": state.agent}
+        sizes = {name: devices.bytes_per_device(part) for name, part in parts.items()}
+        fixes = {
+            "replay": "train.replay_capacity, or seeds",
+            "env": "train.num_envs, or seeds",
+            "agent": "algorithm.hidden, or seeds",
+        }
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise ValueError(
+            f"states of {console.gigabytes(needed)}, most of it {largest}, do not fit in "
+            f"{console.gigabytes(free)} of memory; lower {fixes[largest]}, or use more devices"
+        )
+
+
+def fewest_parts(experiment: Experiment, config: RunConfig, num_devices: int | None = None) -> int:
+    """Count the equal parts of the members that must train one after the other to fit in memory:
+    replays and agents, which are most of a state. One part a member where even one does not.
+    Raises ValueError for values that cannot be run."""
+    env, _ = _checked(experiment, config)
+    algorithm = _make_algorithm(experiment, env, config)
+    agent = jax.eval_shape(
+        lambda key: algorithm.init(key, config.hparams, env.spec.obs_size), jax.random.key(0)
+    )
+    each, count = _replay_bytes(config, env) + _tree_bytes(agent), exp.count_members(config)
+    for parts in (n for n in range(1, count + 1) if count % n == 0):
+        mesh, _ = devices.choose(num_devices, count // parts, config.train.strata)
+        if each * (count // parts) <= _free_bytes(mesh):
+            return parts
+    return count
+
+
+def _make_algorithm(experiment: Experiment, env: Environment, config: RunConfig) -> Algorithm:
+    return exp.method_of(experiment).make(env.spec, cpu.suited(config.algorithm))
+
+
+def _free_bytes(mesh: Mesh) -> float:
+    """Count the bytes that arrays can take on all devices of a mesh."""
+    return MEMORY_SHARE * machine.free_memory() * mesh.size / devices.sharing_memory(mesh)
+
+
+def _replay_bytes(config: RunConfig, env: Environment) -> int:
+    capacity = replay_rows(config.train) * config.train.num_envs
+    return _nbytes(capacity, config, env)
+
+
+def _nbytes(capacity: int, config: RunConfig, env: Environment) -> int:
+    sizes = (env.spec.obs_size, env.spec.action_size)
+    return replay.nbytes(capacity, *sizes, config.train.store_next_obs)
+
+
+def _tree_bytes(tree: Any) -> int:
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))

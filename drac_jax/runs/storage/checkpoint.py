@@ -1,0 +1,108 @@
+"""Checkpoints of a whole run through Orbax, and the way back from a damaged one."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from jax.sharding import SingleDeviceSharding
+
+from drac_jax.training.loop import Sums
+from drac_jax.training.loop import TrainState
+
+KEEP = 2  # the newest, and the one to fall back to
+STATES_ON_DISK = KEEP + 2  # at once: those, one being written, that of an unfinished epoch
+
+Saved = tuple[TrainState, Sums | None]  # None at the end of an epoch
+
+
+class Checkpoints:
+    """The numbered checkpoints of one run, the newest few kept: of ends of epochs, by epoch, or of
+    states within an epoch, by iteration.
+
+    An item `agent` and an item `loop` (environment, replay, keys) make a policy loadable without
+    its replay; `meta` holds the configuration as JSON, `sums` those of an unfinished epoch.
+    """
+
+    def __init__(self, folder: Path, create: bool = True, keep: int = KEEP):
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, create=create, enable_async_checkpointing=False
+        )
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+
+    def numbers(self) -> list[int]:
+        """List the numbers of complete checkpoints, the newest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
+
+    def save(self, number: int, saved: Saved, meta: dict[str, Any]) -> None:
+        """Write a checkpoint; it appears under its name only when it is whole."""
+        state, sums = saved
+        arrays = _key_data(state)
+        items: dict[str, Any] = {
+            "agent": ocp.args.StandardSave(arrays.agent),
+            "loop": ocp.args.StandardSave(_loop(arrays)),
+            "meta": ocp.args.JsonSave(meta),
+        }
+        if sums is not None:
+            items["sums"] = ocp.args.StandardSave(sums._asdict())
+        self._manager.save(number, args=ocp.args.Composite(**items))
+
+    def meta(self, number: int) -> dict[str, Any]:
+        """Read the configuration that a checkpoint was written with."""
+        return self._restore(number, meta=ocp.args.JsonRestore())["meta"]
+
+    def restore(self, number: int, like: Saved) -> Saved:
+        """Read a run. like: the shapes; those without a sharding go to the first device."""
+        state, sums = like
+        arrays = _key_shapes(state)
+        wanted = {"agent": arrays.agent, "loop": _loop(arrays)}
+        if sums is not None:
+            wanted["sums"] = _key_shapes(sums)._asdict()
+        given = {name: ocp.args.StandardRestore(shapes) for name, shapes in wanted.items()}
+        items = self._restore(number, **given)
+        found = _wrap_keys(state, TrainState(agent=items["agent"], **items["loop"]))
+        return found, None if sums is None else Sums(**items["sums"])
+
+    def restore_agent(self, number: int, like: Any) -> Any:
+        """Read the agent alone. like: its shapes, as for `restore`."""
+        arrays = _key_shapes(like)
+        items = self._restore(number, agent=ocp.args.StandardRestore(arrays))
+        return _wrap_keys(like, items["agent"])
+
+    def drop(self, number: int) -> None:
+        """Remove a checkpoint that cannot be read, so that it can be saved again."""
+        self._manager.delete(number)
+
+    def _restore(self, number: int, **items: Any) -> Any:
+        return self._manager.restore(number, args=ocp.args.Composite(**items))
+
+
+def _loop(state: TrainState) -> dict[str, Any]:
+    return {name: value for name, value in state._asdict().items() if name != "agent"}
+
+
+def _is_key(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _key_data(tree: Any) -> Any:
+    """Replace typed PRNG keys, which Orbax does not store, by their words."""
+    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, tree)
+
+
+def _key_shapes(tree: Any) -> Any:
+    """Do as `_key_data` with shapes, and say where each array is to live."""
+
+    def shape(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        words = jax.eval_shape(jax.random.key_data, x) if _is_key(x) else x
+        place = x.sharding or SingleDeviceSharding(jax.local_devices()[0])
+        return jax.ShapeDtypeStruct(words.shape, words.dtype, sharding=place)
+
+    return jax.tree.map(shape, tree)
+
+
+def _wrap_keys(like: Any, arrays: Any) -> Any:
+    return jax.tree.map(
+        lambda ref, x: jax.random.wrap_key_data(x) if _is_key(ref) else x, like, arrays
+    )

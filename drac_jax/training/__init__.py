@@ -1,0 +1,1 @@
+"""The training loop: rollout, replay, update, evaluation, and sweeps of them, as pure functions."""

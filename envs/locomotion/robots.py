@@ -1,0 +1,224 @@
+"""What tells Gymnasium's locomotion tasks apart: models, observations, rewards, ends.
+
+In every docstring q and v are the joint positions and velocities, in m, rad, m/s and rad/s, in the
+order of Gymnasium's documentation; `fast` is the fidelity for thousands of environments (see
+`locomotion`), which keeps only the deepest contacts.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from envs.engines.mjx_engine import Physics, mjx
+
+
+class Robot(NamedTuple):
+    """What tells one task from another.
+
+    hidden: leading positions that are not observed; noise: of the initial state, uniform in
+    +-noise, the velocities normal with that deviation where `normal_velocity`; velocity_limit:
+    observed velocities are clipped to it; healthy: (qpos, qvel) -> bool, terminates where false;
+    pay_unhealthy: the healthy reward is paid on the terminating step too (v4 does);
+    x: (Physics, Data) -> the coordinate whose velocity is paid, m; observe: (Data) -> what is
+    observed besides q and v; contact_cost: (cfrc_ext [bodies, 6]) -> cost;
+    contacts: those kept in `fast`.
+    """
+
+    file: str
+    frame_skip: int
+    hidden: int
+    ctrl_cost: float
+    noise: float
+    contacts: int
+    normal_velocity: bool = False
+    velocity_limit: float = math.inf
+    forward_reward: float = 1.0
+    healthy_reward: float = 0.0
+    healthy: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    pay_unhealthy: bool = True
+    x: Callable[[Physics, mjx.Data], jax.Array] = lambda physics, data: data.qpos[0]
+    observe: Callable[[mjx.Data], list[jax.Array]] = lambda data: []
+    contact_forces: bool = False
+    contact_cost: Callable[[jax.Array], jax.Array] | None = None
+
+
+def ant(v5: bool) -> Robot:
+    """Describe Ant: four legs, 8 motors in [-1, 1].
+
+    obs: [27], q without x and y (13), v (14); v5 [105], also the contact forces and torques on
+    the 13 bodies, clipped to +-1 (78). reward: forward velocity of the torso (m/s) + 1 while
+    healthy - 0.5 |action|^2; v5 also - 5e-4 |clipped contact forces|^2. Ends where the torso's
+    height leaves [0.2, 1.0]. Five physics steps of 0.01 s, RK4. `fast`: 12 contacts of 25.
+    Source: gymnasium Ant-v4, Ant-v5.
+    """
+
+    def healthy(qpos: jax.Array, qvel: jax.Array) -> jax.Array:
+        return (qpos[2] >= 0.2) & (qpos[2] <= 1.0)
+
+    robot = Robot(
+        "ant.xml",
+        frame_skip=5,
+        hidden=2,
+        ctrl_cost=0.5,
+        noise=0.1,
+        normal_velocity=True,
+        healthy_reward=1.0,
+        healthy=healthy,
+        x=lambda physics, data: data.xpos[1, 0],
+        contacts=12,
+    )
+    if v5:
+        robot = robot._replace(
+            pay_unhealthy=False,
+            contact_forces=True,
+            observe=lambda data: [_clipped_forces(data)[1:]],
+            contact_cost=lambda forces: 5e-4 * jnp.square(jnp.clip(forces, -1.0, 1.0)).sum(),
+        )
+    return robot
+
+
+def halfcheetah(v5: bool) -> Robot:
+    """Describe HalfCheetah: a planar runner with 6 motors in [-1, 1].
+
+    obs: [17], q without x (8), v (9). reward: forward velocity (m/s) - 0.1 |action|^2. Never ends.
+    Five physics steps of 0.01 s, Euler. `fast`: 8 contacts of 16.
+    Source: gymnasium HalfCheetah-v4, HalfCheetah-v5 (the same task).
+    """
+    return Robot(
+        "half_cheetah.xml",
+        frame_skip=5,
+        hidden=1,
+        ctrl_cost=0.1,
+        noise=0.1,
+        normal_velocity=True,
+        contacts=8,
+    )
+
+
+def hopper(v5: bool) -> Robot:
+    """Describe Hopper: one planar leg with 3 motors in [-1, 1].
+
+    obs: [11], q without x (5), v clipped to +-10 (6). reward: forward velocity (m/s) + 1 while
+    healthy - 0.001 |action|^2. Ends where the height is below 0.7, the angle leaves +-0.2 or
+    another coordinate +-100. Four physics steps of 0.002 s, RK4. `fast`: 6 contacts of 11.
+    Source: gymnasium Hopper-v4, Hopper-v5 (which pays the healthy reward only while healthy).
+    """
+
+    def healthy(qpos: jax.Array, qvel: jax.Array) -> jax.Array:
+        bounded = (jnp.abs(jnp.concatenate([qpos[2:], qvel])) < 100.0).all()
+        return bounded & (qpos[1] > 0.7) & (jnp.abs(qpos[2]) < 0.2)
+
+    return Robot(
+        "hopper.xml",
+        frame_skip=4,
+        hidden=1,
+        ctrl_cost=1e-3,
+        noise=5e-3,
+        velocity_limit=10.0,
+        healthy_reward=1.0,
+        healthy=healthy,
+        pay_unhealthy=not v5,
+        contacts=6,
+    )
+
+
+def walker2d(v5: bool) -> Robot:
+    """Describe Walker2d: two planar legs with 6 motors in [-1, 1].
+
+    obs: [17], q without x (8), v clipped to +-10 (9). reward: forward velocity (m/s) + 1 while
+    healthy - 0.001 |action|^2. Ends where the height leaves (0.8, 2) or the angle +-1. Four
+    physics steps of 0.002 s, RK4. `fast`: 6 contacts of 14.
+    Source: gymnasium Walker2d-v4, Walker2d-v5 (other foot friction; the healthy reward is paid
+    only while healthy).
+    """
+
+    def healthy(qpos: jax.Array, qvel: jax.Array) -> jax.Array:
+        return (qpos[1] > 0.8) & (qpos[1] < 2.0) & (jnp.abs(qpos[2]) < 1.0)
+
+    return Robot(
+        "walker2d_v5.xml" if v5 else "walker2d.xml",
+        frame_skip=4,
+        hidden=1,
+        ctrl_cost=1e-3,
+        noise=5e-3,
+        velocity_limit=10.0,
+        healthy_reward=1.0,
+        healthy=healthy,
+        pay_unhealthy=not v5,
+        contacts=6,
+    )
+
+
+def swimmer(v5: bool) -> Robot:
+    """Describe Swimmer: three links in a viscous fluid, 2 motors in [-1, 1].
+
+    obs: [8], q without x and y (3), v (5). reward: forward velocity (m/s) - 1e-4 |action|^2.
+    Never ends. Four physics steps of 0.01 s, RK4; it touches nothing.
+    Source: gymnasium Swimmer-v4, Swimmer-v5 (the same task).
+    """
+    return Robot("swimmer.xml", frame_skip=4, hidden=2, ctrl_cost=1e-4, noise=0.1, contacts=-1)
+
+
+def humanoid(v5: bool) -> Robot:
+    """Describe Humanoid: 17 motors; actions in [-1, 1] are scaled to the motors' +-0.4.
+
+    obs: [376], q without x and y (22), v (23), inertias of the 14 bodies (140) and their
+    velocities (84), motor forces on the joints (23), contact forces and torques on the bodies
+    (84); v5 [348], without the world's and the root's of these, all zero. reward: 1.25 x forward
+    velocity of the centre of mass (m/s) + 5 while healthy - 0.1 |motor control|^2; v5 also
+    - min(10, 5e-7 |contact forces|^2). Ends where the height leaves (1, 2). Five physics steps
+    of 0.003 s, RK4; Gymnasium's PGS is replaced by Newton. `fast`: 16 contacts of 138.
+    Source: gymnasium Humanoid-v4, Humanoid-v5.
+    """
+    skipped = int(v5)
+
+    def healthy(qpos: jax.Array, qvel: jax.Array) -> jax.Array:
+        return (qpos[2] > 1.0) & (qpos[2] < 2.0)
+
+    def observe(data: mjx.Data) -> list[jax.Array]:
+        motors = data.qfrc_actuator[6 * skipped :]
+        bodies = (data._impl.cinert, data.cvel)
+        return [x[skipped:] for x in bodies] + [motors, data._impl.cfrc_ext[skipped:]]
+
+    robot = Robot(
+        "humanoid.xml",
+        frame_skip=5,
+        hidden=2,
+        ctrl_cost=0.1,
+        noise=1e-2,
+        forward_reward=1.25,
+        healthy_reward=5.0,
+        healthy=healthy,
+        x=_centre_of_mass_x,
+        observe=observe,
+        contact_forces=True,
+        contacts=16,
+    )
+    if v5:
+        robot = robot._replace(
+            pay_unhealthy=False,
+            contact_cost=lambda forces: jnp.minimum(5e-7 * jnp.square(forces).sum(), 10.0),
+        )
+    return robot
+
+
+def _clipped_forces(data: mjx.Data) -> jax.Array:
+    return jnp.clip(data._impl.cfrc_ext, -1.0, 1.0)
+
+
+def _centre_of_mass_x(physics: Physics, data: mjx.Data) -> jax.Array:
+    mass = jnp.asarray(physics.model.body_mass, jnp.float32)
+    return (mass * data.xipos[:, 0]).sum() / mass.sum()
+
+
+ROBOTS = {
+    "ant": ant,
+    "halfcheetah": halfcheetah,
+    "hopper": hopper,
+    "humanoid": humanoid,
+    "swimmer": swimmer,
+    "walker2d": walker2d,
+}

@@ -1,0 +1,114 @@
+"""Gymnasium's MuJoCo locomotion tasks on MJX: the same model, observation, reward, termination.
+
+`robots` describes each: observation, units, reward terms. version: `v4` (the paper's) or `v5`.
+fidelity: `gymnasium` is for parity with C MuJoCo: the model's integrator, Newton converged, all
+contacts. `fast` is for thousands of environments: Euler, 4 Newton iterations with 8 line search
+steps, and only the deepest contacts. impl: the engine of MJX, `jax`, or `warp` on NVIDIA GPUs
+(extra `warp`). xml_file: a model of one's own with the same joints and motors.
+"""
+
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import mujoco
+
+from drac_jax.types import EnvSpec, Visual
+from envs.batching import Task, TaskStep
+from envs.engines.mjx_engine import (
+    Fidelity,
+    Impl,
+    Physics,
+    gymnasium_spec,
+    make_physics,
+    mjx,
+    user_spec,
+)
+from envs.locomotion.robots import ROBOTS, Robot
+
+MAX_STEPS = 1000
+
+
+class Sim(NamedTuple):
+    """qpos: [Q]; qvel, warmstart: [V]; x: where Robot.x was after the last physics step, m."""
+
+    qpos: jax.Array
+    qvel: jax.Array
+    warmstart: jax.Array
+    x: jax.Array
+
+
+def make_locomotion(
+    name: str,
+    version: Literal["v4", "v5"] = "v4",
+    fidelity: Fidelity = "gymnasium",
+    impl: Impl = "jax",
+    xml_file: str | None = None,
+) -> Task:
+    """Make the task of a robot in ROBOTS, whose docstrings list observation and reward.
+
+    The options are this module's. Raises ValueError for what is none of them, for a file that is
+    not a model or that MJX cannot take, and for an engine that is not there.
+    """
+    if version not in ("v4", "v5"):
+        raise ValueError(f"version={version!r} is unknown; use 'v4' or 'v5'")
+    robot = ROBOTS[name](version == "v5")
+    spec = user_spec(xml_file) if xml_file else gymnasium_spec(robot.file)
+    contacts, forces = robot.contacts, robot.contact_forces
+    physics = make_physics(spec, robot.frame_skip, fidelity, impl, contacts, forces)
+    first = jax.eval_shape(partial(_reset, robot, physics), jax.random.key(0))
+    size, motors = first.obs.shape[0], physics.model.nu
+    env_spec = EnvSpec(f"{name}_{version}_{fidelity}", size, motors, MAX_STEPS)
+    visual = Visual(lambda: physics.model, lambda sim: sim.qpos, physics.dt)
+    return Task(env_spec, partial(_reset, robot, physics), partial(_step, robot, physics), visual)
+
+
+def draw_state(robot: Robot, model: mujoco.MjModel, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Draw an initial state: qpos [Q] and qvel [V]."""
+    noise = robot.noise
+    qpos_key, qvel_key = jax.random.split(key)
+    qpos = model.qpos0 + jax.random.uniform(qpos_key, (model.nq,), minval=-noise, maxval=noise)
+    if robot.normal_velocity:
+        return qpos, noise * jax.random.normal(qvel_key, (model.nv,))
+    return qpos, jax.random.uniform(qvel_key, (model.nv,), minval=-noise, maxval=noise)
+
+
+def _reset(robot: Robot, physics: Physics, key: jax.Array) -> TaskStep:
+    qpos, qvel = draw_state(robot, physics.model, key)
+    data = physics.place(qpos, qvel)
+    sim = Sim(qpos, qvel, jnp.zeros(qvel.shape), robot.x(physics, data))
+    return TaskStep(sim, _observe(robot, data))
+
+
+def _step(robot: Robot, physics: Physics, sim: Sim, action: jax.Array) -> TaskStep:
+    ctrl = control(physics, action)
+    data = physics.step(physics.on_device, sim.qpos, sim.qvel, sim.warmstart, ctrl)
+    return outcome(robot, physics, sim, ctrl, data)
+
+
+def control(physics: Physics, action: jax.Array) -> jax.Array:
+    """Scale an action in [-1, 1] to the motors' ranges. [A] -> [A]."""
+    low, high = jnp.asarray(physics.model.actuator_ctrlrange.T, jnp.float32)
+    return low + (action + 1.0) / 2.0 * (high - low)
+
+
+def outcome(robot: Robot, physics: Physics, sim: Sim, ctrl: jax.Array, data: mjx.Data) -> TaskStep:
+    """Observe and pay a step from `sim` with the motor controls `ctrl` [A] to `data`."""
+    x = robot.x(physics, data)
+    healthy = jnp.array(True)
+    if robot.healthy is not None:
+        healthy = robot.healthy(data.qpos, data.qvel)
+    reward = robot.forward_reward * (x - sim.x) / physics.dt
+    reward += robot.healthy_reward * (healthy | robot.pay_unhealthy)
+    reward -= robot.ctrl_cost * jnp.square(ctrl).sum()
+    if robot.contact_cost is not None:
+        reward -= robot.contact_cost(data._impl.cfrc_ext)
+    after = Sim(data.qpos, data.qvel, data.qacc_warmstart, x)
+    return TaskStep(after, _observe(robot, data), reward, terminated=~healthy)
+
+
+def _observe(robot: Robot, data: mjx.Data) -> jax.Array:
+    velocity = jnp.clip(data.qvel, -robot.velocity_limit, robot.velocity_limit)
+    parts = [data.qpos[robot.hidden :], velocity, *robot.observe(data)]
+    return jnp.concatenate([part.ravel() for part in parts])

@@ -1,0 +1,1 @@
+"""The multi-goal mazes, for a point and for an ant."""

@@ -1,0 +1,100 @@
+"""Every method on a domain: the domain's file states the loop, and what differs by method."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from drac_jax.algorithms import DacerHParams, DracHParams, S2acHParams, SacHParams, SqlHParams
+from drac_jax.algorithms.registry import METHODS, DacerOptions, DiffusionOptions
+from drac_jax.runs.setup.experiment import Experiment, RunConfig
+from drac_jax.training.schedule import TrainConfig
+
+# What belongs to the loop rather than to a method: a preset that changes them does so for all.
+SHARED = ("critic_lr", "gamma", "tau")
+PAIRED = DiffusionOptions(estimator="paired", num_samples=17)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A method's values on a domain.
+
+    hparams: its floats; those of the loop follow the preset. options: static choices, the
+    method's defaults where None. paper: the values of the preset `paper`, where they are others.
+    updates_per_call: critic steps that its algorithm takes at once. grid: the temperatures that it
+    trains at by itself.
+    """
+
+    hparams: Any
+    options: Any = None
+    paper: "Setting | None" = None
+    updates_per_call: int = 1
+    grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+def diffusion(beta: float, paper_beta: float | None = None) -> Setting:
+    """State the diffusion actor's beta; the paper's estimator is that of 8 independent pairs."""
+    paper = Setting(DracHParams(beta=paper_beta or beta), PAIRED)
+    return Setting(DracHParams(beta=beta), paper=paper)
+
+
+def every_method(amortized: Experiment, settings: Mapping[str, Setting]) -> list[Experiment]:
+    """Offer a task of the amortized actor, `<domain>_amortized`, to the other methods as well:
+    the same environment, loop and evaluation."""
+    domain, task = amortized.name.removesuffix("_amortized"), amortized.summary
+    others = [
+        replace(
+            amortized,
+            name=f"{domain}_{method}",
+            method=method,
+            presets={
+                name: _config(config, method, (name == "paper" and setting.paper) or setting)
+                for name, config in amortized.presets.items()
+            },
+        )
+        for method, setting in settings.items()
+    ]
+    return [
+        replace(experiment, summary=f"{task}: {METHODS[experiment.method].summary}")
+        for experiment in (amortized, *others)
+    ]
+
+
+def maze_settings(layout: str) -> dict[str, Setting]:
+    """State the paper's values of the two mazes, point and ant."""
+    return {
+        "diffusion": diffusion(beta=0.8),
+        "sac": Setting(SacHParams(target_entropy=1.0)),
+        "dacer": Setting(
+            DacerHParams(target_entropy=1.0),
+            DacerOptions(
+                squash="tanh",
+                mixture_components=8 if layout == "hard" else 4,
+                entropy_period=300,
+            ),
+            updates_per_call=2,
+        ),
+        "sql": Setting(SqlHParams(alpha=0.3)),
+        "s2ac": Setting(S2acHParams(alpha=0.7)),
+    }
+
+
+def _config(config: RunConfig, method: str, setting: Setting) -> RunConfig:
+    loop = {name: getattr(config.hparams, name) for name in SHARED}
+    return replace(
+        config,
+        algorithm=setting.options or METHODS[method].options,
+        hparams=setting.hparams.replace(**loop),
+        train=_whole_calls(config.train, setting.updates_per_call),
+        grid=setting.grid,
+    )
+
+
+def _whole_calls(train: TrainConfig, updates: int) -> TrainConfig:
+    """Let an iteration last as many env steps as one call's updates need, at the same ratio."""
+    if train.updates_per_iteration % updates == 0:
+        return train
+    return replace(
+        train,
+        steps_per_iteration=updates * train.steps_per_iteration,
+        updates_per_iteration=updates * train.updates_per_iteration,
+    )

@@ -1,0 +1,92 @@
+"""Gymnasium's locomotion tasks on MJX, 1,000,000 env steps: the paper's second domain."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import envs
+from drac_jax.algorithms import DacerHParams, DracHParams, S2acHParams, SacHParams, SqlHParams
+from drac_jax.algorithms.registry import DracOptions
+from drac_jax.runs.setup.experiment import EvalConfig, Experiment, RunConfig
+from drac_jax.training.schedule import TrainConfig
+from drac_jax.types import Environment
+from experiments.tasks.every_method import Setting, diffusion, every_method
+
+
+@dataclass(frozen=True)
+class LocomotionOptions:
+    """version: of the Gymnasium task; fidelity: gymnasium (the physics of C MuJoCo) or fast
+    (cheaper, for thousands of environments); impl: the engine, warp on NVIDIA GPUs."""
+
+    version: Literal["v4", "v5"] = "v4"
+    fidelity: Literal["gymnasium", "fast"] = "gymnasium"
+    impl: Literal["jax", "warp"] = "jax"
+
+
+# For one large accelerator: thousands of environments, and few updates of large batches.
+GPU_TRAIN = TrainConfig(
+    env_steps=40_960_000,
+    num_envs=4096,
+    updates_per_iteration=2,
+    batch_size=32_768,
+    replay_capacity=4_194_304,
+    n_step=3,
+    strata=8,
+    epochs=50,
+)
+
+
+def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
+    def make_env(options: LocomotionOptions, obstacles: bool) -> Environment:
+        return envs.make(task, **vars(options))
+
+    # The paper's loop: one environment, one update per step, eight pairs of samples, beta 0.5.
+    paper = RunConfig(
+        env=LocomotionOptions(),
+        algorithm=DracOptions(estimator="paired", num_samples=17),
+        hparams=DracHParams(beta=0.5),
+        train=TrainConfig(env_steps=1_000_000, epochs=100),
+        eval=EvalConfig(episodes=30, final_episodes=100),
+    )
+    default = replace(paper, algorithm=DracOptions())
+    # 256 environments and an update for every eighth env step, of as many updates as the paper's.
+    fast = replace(
+        default,
+        env=LocomotionOptions(fidelity="fast"),
+        train=TrainConfig(env_steps=8_000_000, num_envs=256, updates_per_iteration=32, epochs=50),
+    )
+    gpu = replace(
+        fast, algorithm=DracOptions(hidden=(512, 512, 512), precision="tf32"), train=GPU_TRAIN
+    )
+    amortized = Experiment(
+        name=f"{task}_amortized",
+        summary=f"{name}-v4 on MJX",
+        method="amortized",
+        make_env=make_env,
+        presets={"paper": paper, "default": default, "fast": fast, "gpu": gpu},
+    )
+    return every_method(amortized, _settings(name, actions))
+
+
+def _settings(name: str, actions: int) -> dict[str, Setting]:
+    """State the paper's values of the other methods."""
+    return {
+        "diffusion": diffusion(beta=0.2),
+        "sac": Setting(SacHParams(target_entropy=-actions)),
+        "dacer": Setting(
+            DacerHParams(
+                target_entropy=-0.9 * actions,
+                noise_scale=0.15 if name in ("Humanoid", "HalfCheetah") else 0.1,
+            ),
+            updates_per_call=2,
+        ),
+        "sql": Setting(SqlHParams(alpha=0.2 if name == "Ant" else 1.0)),
+        "s2ac": Setting(S2acHParams(alpha=0.2 if name == "Ant" else 1.0)),
+    }
+
+
+ACTIONS = {"Ant": 8, "HalfCheetah": 6, "Hopper": 3, "Humanoid": 17, "Swimmer": 2, "Walker2d": 6}
+EXPERIMENTS = [
+    experiment
+    for name, actions in ACTIONS.items()
+    for experiment in _experiments(name, name.lower(), actions)
+]

@@ -1,0 +1,196 @@
+"""One DrAC update: both estimators and precisions, and PyTorch of the same mathematics.
+
+The paper's sizes unless told otherwise: obs 27, action 8, batch 256, networks 256x2, latent 16.
+The JAX layer multiplies the observation part of the first layer once for all samples of a state;
+PyTorch concatenates. PyTorch's contenders run in processes of their own, idle between their turns;
+one that cannot run is left out and named.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from drac_jax.algorithms import DracHParams
+from drac_jax.algorithms.registry import DracOptions, make_amortized
+from drac_jax.diversity.distance import Diversity, all_pairs, paired
+from drac_jax.networks.mlp import Precision
+from drac_jax.types import EnvSpec, Transition
+from experiments.throughput import timing
+
+OBS, ACTION, BATCH = 27, 8, 256
+VARIANCE_STATES = 20_000
+TORCH_SCRIPT = Path(__file__).parents[1] / "contenders" / "torch_update.py"
+# glibc fetches and clears pages anew in every update unless it is told to keep them.
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_MMAP_MAX_": "0"}
+TORCH: dict[str, tuple[str, dict[str, str]]] = {
+    "PyTorch eager, paired": ("eager", {}),
+    "PyTorch eager, paired, memory kept": ("eager", KEEP_MEMORY),
+    "PyTorch compiled, paired, memory kept": ("compiled", KEEP_MEMORY),
+    "PyTorch CUDA graph, paired": ("graph", {}),
+}
+ESTIMATORS = {
+    "paired, 17": DracOptions(estimator="paired", num_samples=17),
+    "all_pairs, 6": DracOptions(),
+}
+CONTENDERS: list[tuple[str, Precision]] = [
+    ("paired, 17", "float32"),
+    ("all_pairs, 6", "float32"),
+    ("all_pairs, 6", "bfloat16"),
+]
+# Where TF32 is not float32.
+ON_GPU: list[tuple[str, Precision]] = [
+    ("paired, 17", "tf32"),
+    ("paired, 17", "bfloat16"),
+    ("all_pairs, 6", "tf32"),
+]
+
+
+def contender(estimator: str, precision: Precision, args: argparse.Namespace) -> timing.Contender:
+    """Make updates of a diversity estimator on one fixed batch, in one scan as training runs
+    them."""
+    options = replace(ESTIMATORS[estimator], precision=precision, hidden=tuple(args.hidden))
+    algorithm = make_amortized(EnvSpec("random batches", OBS, ACTION, 1), options)
+    agent = algorithm.init(jax.random.key(0), DracHParams(), OBS)
+    batch = random_batch(jax.random.key(1), args.batch)
+
+    def scan(agent: Any, keys: jax.Array) -> Any:
+        return jax.lax.scan(lambda a, key: algorithm.update(a, batch, key), agent, keys)
+
+    compiled = jax.jit(scan)
+    keys = jax.random.split(jax.random.key(2), args.calls)
+    return timing.Contender(f"{estimator}, {precision}", lambda: compiled(agent, keys), args.calls)
+
+
+def random_batch(key: jax.Array, batch: int = BATCH) -> Transition:
+    """Draw one minibatch [1, B, ...]."""
+    obs_key, action_key, reward_key, next_key = jax.random.split(key, 4)
+    return Transition(
+        obs=jax.random.normal(obs_key, (1, batch, OBS)),
+        action=jax.random.uniform(action_key, (1, batch, ACTION), minval=-1.0),
+        reward=jax.random.normal(reward_key, (1, batch)),
+        discount=jnp.ones((1, batch)),
+        next_obs=jax.random.normal(next_key, (1, batch, OBS)),
+    )
+
+
+def variance_of_d(diversity: Diversity, action_size: int) -> float:
+    """Measure the variance of D over its samples, for a uniform policy."""
+    shape = (diversity.num_samples, VARIANCE_STATES, action_size)
+    actions = jax.random.uniform(jax.random.key(0), shape, minval=-1.0)
+    return float(jax.jit(diversity.estimate)(actions).var())
+
+
+class TorchProcess:
+    """An interpreter that has torch and waits for its turns.
+
+    Raises ValueError, with what it said, where it does not get ready.
+    """
+
+    def __init__(self, variant: str, env: dict[str, str], args: argparse.Namespace):
+        sizes = {"obs-size": OBS, "action-size": ACTION, "batch": args.batch, "updates": args.calls}
+        words = [f"--{name}={value}" for name, value in sizes.items()]
+        words += ["--hidden", *map(str, args.hidden), f"--threads={timing.cores()}"]
+        command = [args.torch_python, str(TORCH_SCRIPT), f"--variant={variant}", *words]
+        pipe = subprocess.PIPE
+        environment = os.environ | env
+        try:
+            self.process = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+            )
+        except OSError as error:
+            raise ValueError(f"--torch-python {args.torch_python}: {error.strerror}") from None
+        self.ready = self._read()
+
+    def _read(self) -> dict[str, Any]:
+        line = self.process.stdout.readline() if self.process.stdout else ""
+        if not line:
+            said = self.process.communicate()[1].strip().splitlines()
+            raise ValueError(said[-1] if said else "it ended without a word")
+        return json.loads(line)
+
+    def measure(self) -> timing.Seconds:
+        """Have it time its updates once."""
+        assert self.process.stdin is not None
+        print(file=self.process.stdin, flush=True)
+        return timing.Seconds(self._read()["seconds_per_update"])
+
+    def close(self) -> None:
+        """End it."""
+        self.process.communicate()
+
+
+def torch_contenders(
+    args: argparse.Namespace,
+) -> tuple[list[timing.Contender], list[Callable[[], None]], dict[str, str]]:
+    """Start PyTorch's contenders. -> those that are ready, what ends them, and facts: the version,
+    and for each that is left out why."""
+    if not args.torch_python:
+        return [], [], dict.fromkeys(TORCH, "no --torch-python")
+    made, ends, facts = [], [], {}
+    for name, (variant, env) in TORCH.items():
+        try:
+            process = TorchProcess(variant, env, args)
+        except ValueError as error:
+            facts[name] = str(error)
+            continue
+        facts["torch"] = process.ready["torch"]
+        made.append(timing.Contender(name, process.measure))
+        ends.append(process.close)
+    return made, ends, facts
+
+
+def main(words: list[str]) -> None:
+    """Run the suite."""
+    parser = argparse.ArgumentParser(prog="make bench BENCH=update", description=__doc__)
+    parser.add_argument("--torch-python", help="an interpreter that has torch")
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--hidden", type=int, nargs="+", default=[256, 256])
+    parser.add_argument("--calls", type=int, default=10, help="updates per timed call")
+    timing.add_arguments(parser)
+    args = parser.parse_args(words)
+    timing.pin(args)
+    theirs, ends, facts = torch_contenders(args)
+    chosen = CONTENDERS + (ON_GPU if jax.default_backend() == "gpu" else [])
+    ours = [contender(estimator, precision, args) for estimator, precision in chosen]
+    try:
+        timings = timing.side_by_side(ours + theirs, args.repeats)
+    finally:
+        for end in ends:
+            end()
+    ratios = {a: variance_of_d(all_pairs(), a) / variance_of_d(paired(), a) for a in (2, 8, 17)}
+    content = {"variance_ratio": ratios, "facts": facts, "batch": args.batch}
+    text = describe(timings, ratios, facts, args, len(ours))
+    timing.report_suite(args.out, "update", timings, text, content)
+
+
+def describe(
+    timings: list[timing.Timing],
+    ratios: dict[int, float],
+    facts: dict[str, str],
+    args: argparse.Namespace,
+    num_ours: int,
+) -> str:
+    """Write the suite's text: sizes, the table, the variances, and who is missing. The first
+    num_ours timings are ours."""
+    sizes = "x".join(map(str, args.hidden))
+    variances = ", ".join(f"{ratio:.2f} at A = {a}" for a, ratio in ratios.items())
+    compiles = ", ".join(f"{t.first_call:.1f} s" for t in timings[:num_ours])
+    lines = [
+        f"One update, obs {OBS}, action {ACTION}, batch {args.batch}, networks {sizes}, "
+        f"{timing.cores()} core(s); PyTorch {facts.get('torch', 'absent')}, float32.",
+        "",
+        timing.table(timings),
+        "",
+        f"Variance of D, all_pairs over paired: {variances}.",
+        f"First calls of ours: {compiles}.",
+        *(f"Left out: {name} ({why})." for name, why in facts.items() if name in TORCH),
+    ]
+    return "\n".join(lines)

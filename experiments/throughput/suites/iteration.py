@@ -1,0 +1,100 @@
+"""A whole training iteration beside its update: what acting, stepping, storing and sampling add.
+
+The `paper` loop: one environment, one update per env step, all of it one compiled scan.
+"""
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from drac_jax.runs.setup import run_setup
+from drac_jax.runs.setup.experiment import RunConfig
+from drac_jax.runs.setup.run_setup import Job
+from drac_jax.training import replay as ring
+from drac_jax.training import sweep
+from experiments import find
+from experiments.throughput import timing
+
+TASKS = ("multigoal_amortized", "pointmaze_simple_amortized")
+PRESETS = ("paper", "default")
+
+
+def short_job(name: str, preset: str, iterations: int, **changes: Any) -> Job:
+    """Prepare an experiment's job with epochs of `iterations` iterations."""
+    config: RunConfig = replace(find(name).config(preset), **changes)
+    each = config.train.num_envs * config.train.steps_per_iteration
+    first = max(config.train.learning_starts, config.train.batch_size)
+    steps = first + iterations * each
+    train = replace(config.train, env_steps=steps, epochs=1, replay_capacity=100_000)
+    return run_setup.prepare(find(name), replace(config, train=train), preset)[0]
+
+
+def epoch(name: str, job: Job) -> timing.Contender:
+    """Make one epoch of all members of a job, of which a unit is one iteration of one member."""
+    keys, _ = sweep.keys(job.members)
+    holder = [jax.jit(jax.vmap(job.functions.init))(keys, job.members.hparams)]
+    compiled = jax.jit(sweep.over_members(job.functions.epoch), donate_argnums=0)
+
+    def call() -> Any:
+        holder[0], metrics = compiled(holder[0])
+        return holder[0], metrics
+
+    return timing.Contender(name, call, job.schedule.iterations_per_epoch * len(keys))
+
+
+def updates(name: str, job: Job) -> timing.Contender:
+    """Make the updates of an epoch alone, each on the same minibatch."""
+    keys, _ = sweep.keys(job.members)
+    hparams = jax.tree.map(lambda x: x[0], job.members.hparams)
+    state = jax.jit(job.functions.init)(keys[0], hparams)
+    shape = (job.algorithm.num_minibatches, job.config.train.batch_size)
+    batch = ring.sample(state.replay, keys[0], shape)
+    count = job.schedule.iterations_per_epoch
+    each = jax.random.split(jax.random.key(1), count)
+
+    def scan(agent: Any) -> Any:
+        agent, metrics = jax.lax.scan(lambda a, k: job.algorithm.update(a, batch, k), agent, each)
+        return agent, jax.tree.map(jnp.mean, metrics)
+
+    compiled, holder = jax.jit(scan, donate_argnums=0), [state.agent]
+
+    def call() -> Any:
+        holder[0], metrics = compiled(holder[0])
+        return holder[0], metrics
+
+    return timing.Contender(name, call, count)
+
+
+def main(words: list[str]) -> None:
+    """Run the suite."""
+    parser = argparse.ArgumentParser(prog="make bench BENCH=train", description=__doc__)
+    parser.add_argument("--iterations", type=int, default=50, help="per timed call")
+    timing.add_arguments(parser)
+    args = parser.parse_args(words)
+    timing.pin(args)
+    made, pairs = [], []
+    for name in TASKS:
+        for preset in PRESETS:
+            job = short_job(name, preset, args.iterations)
+            pairs.append((f"{name}, {preset}", job))
+            made += [updates(f"{pairs[-1][0]}: update", job), epoch(f"{pairs[-1][0]}: all", job)]
+    timings = timing.side_by_side(made, args.repeats)
+    ratios = {
+        name: both.median / alone.median
+        for (name, _), alone, both in zip(pairs, timings[::2], timings[1::2], strict=True)
+    }
+    lines = [
+        f"One iteration (act, step, store, sample, update), float32, batch 256, 256x2, "
+        f"{timing.cores()} core(s).",
+        "",
+        timing.table(timings),
+        "",
+        *(
+            f"{name}: an iteration costs {ratio:.3f} of its update."
+            for name, ratio in ratios.items()
+        ),
+    ]
+    timing.report_suite(args.out, "train", timings, "\n".join(lines), {"ratios": ratios})

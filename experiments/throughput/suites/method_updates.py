@@ -1,0 +1,104 @@
+"""One update of every method of the paper.
+
+The paper's sizes: obs 27, action 8, batch 256, networks 256x2; DrAC with both estimators. Beside
+each time the multiplications and additions of its matrix products, which bound it from below.
+"""
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from drac_jax.algorithms.registry import METHODS, DiffusionOptions, DracOptions
+from drac_jax.types import EnvSpec
+from experiments.throughput import timing
+from experiments.throughput.suites.drac_update import ACTION, OBS, random_batch
+
+SPEC = EnvSpec("random batches", OBS, ACTION, 1)
+PAIRED = {
+    "amortized": DracOptions(estimator="paired", num_samples=17),
+    "diffusion": DiffusionOptions(estimator="paired", num_samples=17),
+}
+CONTENDERS: dict[str, tuple[str, Any]] = {
+    f"{name}, {kind}" if kind else name: (name, options)
+    for name, method in METHODS.items()
+    for kind, options in (
+        [("paired, 17", PAIRED[name]), ("all_pairs, 6", method.options)]
+        if name in PAIRED
+        else [("", method.options)]
+    )
+}
+
+
+def contender(name: str, calls: int) -> tuple[timing.Contender, float]:
+    """Make `calls` calls of a method's update on one fixed batch, and count the FLOPs of one
+    update."""
+    method_name, options = CONTENDERS[name]
+    method = METHODS[method_name]
+    algorithm = method.make(SPEC, options)
+    agent = algorithm.init(jax.random.key(0), method.hparams, OBS)
+    batch = jax.tree.map(
+        lambda x: x.repeat(algorithm.num_minibatches, axis=0), random_batch(jax.random.key(1))
+    )
+    keys = jax.random.split(jax.random.key(2), calls)
+    scan = jax.jit(
+        lambda agent, keys: jax.lax.scan(lambda a, k: algorithm.update(a, batch, k), agent, keys)
+    )
+    flops = matmul_flops(algorithm.update, agent, batch, keys[0]) / algorithm.num_minibatches
+    units = calls * algorithm.num_minibatches
+    return timing.Contender(name, lambda: scan(agent, keys), units), flops
+
+
+def matmul_flops(function: Callable, *arguments: Any) -> float:
+    """Count the multiplications and additions of all matrix products, those of loops as often as
+    they are taken (which XLA's own count leaves out)."""
+    return _flops_of(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def _flops_of(jaxpr: Any) -> float:
+    total = 0.0
+    for eqn in jaxpr.eqns:
+        # A scan holds its body, a jitted or checkpointed function itself, among its parameters.
+        inner = [getattr(value, "jaxpr", value) for value in eqn.params.values()]
+        bodies = [body for body in inner if hasattr(body, "eqns")]
+        total += sum(map(_flops_of, bodies)) * eqn.params.get("length", 1)
+        if eqn.primitive.name == "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            depth = math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
+            total += 2.0 * depth * math.prod(eqn.outvars[0].aval.shape)
+    return total
+
+
+def main(words: list[str]) -> None:
+    """Run the suite."""
+    parser = argparse.ArgumentParser(prog="make bench BENCH=methods", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--calls", type=int, default=5, help="updates per timed call")
+    timing.add_arguments(parser)
+    args = parser.parse_args(words)
+    timing.pin(args)
+    made = [contender(name, args.calls) for name in args.only]
+    timings = timing.side_by_side([each for each, _ in made], args.repeats)
+    flops = {t.name: count / 1e9 for t, (_, count) in zip(timings, made, strict=True)}
+    text = (
+        f"One update, float32, obs {OBS}, action {ACTION}, batch 256, networks 256x2, "
+        f"{timing.cores()} core(s).\n\n{table(timings, flops)}"
+    )
+    timing.report_suite(args.out, "methods", timings, text, {"gflop": flops})
+
+
+def table(timings: list[timing.Timing], gflop: dict[str, float]) -> str:
+    """Format timings beside FLOPs as a Markdown table."""
+    lines = [
+        "| method | median ms | min - max | GFLOP | GFLOP/s | first call |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for t in timings:
+        low, high = min(t.seconds) * 1e3, max(t.seconds) * 1e3
+        lines.append(
+            f"| {t.name} | {t.median * 1e3:.1f} | {low:.1f} - {high:.1f} | {gflop[t.name]:.2f} | "
+            f"{gflop[t.name] / t.median:.0f} | {t.first_call:.1f} s |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,141 @@
+"""One run on 1, 2, 4 and 8 devices: the same curve, few exchanges, and the time of an update.
+
+Environments, replay and minibatches are shared out. Where there is no accelerator the devices are
+virtual and share the cores, so that the best there can be is the time of one; what is above it
+is the price of sharing out. What its sums, taken in another order, do to a curve is compared with
+what a start one rounding off does.
+"""
+
+import argparse
+import re
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from drac_jax.runs.execution.programs import lower_init, lower_members
+from drac_jax.runs.hardware import devices
+from drac_jax.runs.setup import run_setup
+from drac_jax.runs.setup.run_setup import Job
+from drac_jax.training import sweep
+from experiments import find
+from experiments.throughput import timing
+
+EXPERIMENT, MOST = "multigoal_amortized", 8
+EXCHANGES = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
+
+
+class Progress(NamedTuple):
+    """A run that goes on an epoch at a time. curve: name -> [epochs, members]; exchanges: of an
+    update, by kind; seconds: of an iteration, one figure per epoch."""
+
+    job: Job
+    epoch: Any
+    state: Any
+    exchanges: Counter[str]
+    curve: dict[str, list[np.ndarray]]
+    seconds: list[float]
+
+
+def job_on(count: int, seeds: int = 1, hidden: int = 256, **train: Any) -> Job:
+    """Make the job of a run on `count` devices. train: values of its TrainConfig."""
+    experiment = find(EXPERIMENT)
+    config = experiment.config()
+    config = replace(
+        config,
+        seeds=seeds,
+        algorithm=replace(config.algorithm, hidden=(hidden, hidden)),
+        train=replace(config.train, **train),
+    )
+    return run_setup.prepare(experiment, config, "default", count)[0]
+
+
+def begin(job: Job) -> Progress:
+    """Compile a job's programs and start its members."""
+    start = devices.copies(job.mesh, (sweep.keys(job.members)[0], job.members.hparams))
+    shapes = run_setup.abstract_state(job)
+    lowered = lower_init(job, shapes, start), lower_members(job, job.functions.epoch, shapes)
+    init, epoch = (program.compile() for program in lowered)
+    state = jax.block_until_ready(init(*start))
+    return Progress(job, epoch, state, exchanges(epoch.as_text(), "update"), {}, [])
+
+
+def go_on(progress: Progress) -> Progress:
+    """Train one epoch more."""
+    began = time.perf_counter()
+    state, scalars = jax.block_until_ready(progress.epoch(progress.state))
+    seconds = (time.perf_counter() - began) / progress.job.schedule.iterations_per_epoch
+    curve = {name: progress.curve.get(name, []) + [np.asarray(x)] for name, x in scalars.items()}
+    return progress._replace(state=state, curve=curve, seconds=[*progress.seconds, seconds])
+
+
+def one_rounding_off(progress: Progress) -> Progress:
+    """Move everything that is learnt by one part in 2^23, the spacing of float32."""
+    state = progress.state
+    agent = jax.tree.map(
+        lambda x: x * (1 + 2.0**-23) if jnp.issubdtype(x.dtype, jnp.floating) else x,
+        state.agent,
+    )
+    hparams = state.agent.hparams
+    return progress._replace(state=state._replace(agent=agent._replace(hparams=hparams)))
+
+
+def exchanges(text: str, scope: str) -> Counter[str]:
+    """Count the exchanges between devices in a compiled program, within a named scope."""
+    found = re.findall(rf" ({'|'.join(EXCHANGES)})(?:-start)?\(.*op_name=\"([^\"]*)\"", text)
+    return Counter(kind for kind, name in found if scope in re.split("[/(:]", name))
+
+
+def largest_difference(one: Progress, other: Progress) -> float:
+    """Find the largest difference of two curves, relative to values above 1."""
+    pairs = [(np.stack(values), np.stack(other.curve[name])) for name, values in one.curve.items()]
+    scaled = [np.abs(a - b) / np.maximum(1.0, np.abs(a)) for a, b in pairs]
+    return float(max(np.nanmax(x) for x in scaled))
+
+
+def main(words: list[str]) -> None:
+    """Run the suite."""
+    parser = argparse.ArgumentParser(prog="make bench BENCH=scaling", description=__doc__)
+    parser.add_argument("--batch", type=int, default=8192)
+    parser.add_argument("--envs", type=int, default=1024)
+    parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("--updates", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=10, help="epochs, which divide the updates")
+    parser.add_argument("--out", type=Path, default=timing.RESULTS / "local")
+    args = parser.parse_args(words)
+    jax.config.update("jax_num_cpu_devices", MOST)
+    counts = [n for n in (1, 2, 4, 8) if n <= jax.device_count()]
+    prefill = -(-args.batch // args.envs)
+    train = {
+        "env_steps": args.envs * (prefill + args.updates),
+        "num_envs": args.envs,
+        "strata": MOST,
+        "batch_size": args.batch,
+        "learning_starts": 1,
+        "epochs": args.repeats,
+    }
+    runs = [begin(job_on(n, hidden=args.hidden, **train)) for n in counts]
+    moved = one_rounding_off(begin(job_on(1, hidden=args.hidden, **train)))
+    for _ in range(args.repeats):
+        *runs, moved = (go_on(run) for run in (*runs, moved))
+    timings = [timing.Timing(devices.describe(r.job.mesh), 0.0, r.seconds) for r in runs]
+    apart = max(largest_difference(runs[0], run) for run in runs)
+    by_rounding = largest_difference(runs[0], moved)
+    counted = dict(runs[-1].exchanges)
+    text = (
+        f"An iteration of {EXPERIMENT}: a step of {args.envs} environments and an update of batch "
+        f"{args.batch}, networks {args.hidden}x2, float32.\n\n{timing.table(timings)}\n\n"
+        f"Curves over {args.updates} updates differ by at most {apart:.1e}, relative to values "
+        f"above 1; that of one device whose start is one rounding off, by {by_rounding:.1e}.\n"
+        f"Exchanges of an update on {counts[-1]} devices: {counted}."
+    )
+    content = {t.name: t.seconds for t in timings}
+    content |= {"largest_difference": apart, "one_rounding_off": by_rounding}
+    content |= {"exchanges": counted, "settings": train}
+    print(text)
+    print(f"written to {timing.save(args.out, 'scaling', content, text)}")

@@ -1,0 +1,58 @@
+"""Eight seeds in one program beside eight programs of one seed, one after the other.
+
+MultiGoal, preset default, at the default networks and at 32x2, where a kernel's launch costs as
+much as its work.
+"""
+
+import argparse
+from dataclasses import replace
+
+import jax
+
+from drac_jax.algorithms.registry import DracOptions
+from drac_jax.training import sweep
+from experiments.throughput import timing
+from experiments.throughput.suites.iteration import epoch, short_job
+
+SEEDS = 8
+SIZES = ((256, 256), (64, 64), (32, 32))
+
+
+def contenders(hidden: tuple[int, ...], iterations: int) -> list[timing.Contender]:
+    """Make one program of one seed, which stands for eight of them, and one of all seeds."""
+    size = f"{hidden[0]}x{len(hidden)}"
+    options = replace(DracOptions(), hidden=hidden)
+    alone, together = (
+        short_job("multigoal_amortized", "default", iterations, algorithm=options, seeds=seeds)
+        for seeds in (1, SEEDS)
+    )
+    return [epoch(f"{size}: one by one", alone), epoch(f"{size}: {SEEDS} in one program", together)]
+
+
+def main(words: list[str]) -> None:
+    """Run the suite."""
+    parser = argparse.ArgumentParser(prog="make bench BENCH=sweep", description=__doc__)
+    parser.add_argument("--iterations", type=int, default=25, help="per timed call")
+    timing.add_arguments(parser)
+    args = parser.parse_args(words)
+    timing.pin(args)
+    made = [one for hidden in SIZES for one in contenders(hidden, args.iterations)]
+    timings = timing.side_by_side(made, args.repeats)
+    ratios = [
+        together.median / alone.median
+        for alone, together in zip(timings[::2], timings[1::2], strict=True)
+    ]
+    way = "side by side" if sweep.side_by_side(SEEDS) == SEEDS else "in turn"
+    lines = [
+        f"One iteration of one seed, float32, batch 256, {timing.cores()} core(s). "
+        f"{SEEDS} seeds of one program run {way} on a {jax.default_backend()}.",
+        "",
+        timing.table(timings),
+        "",
+        *(
+            f"{hidden[0]}x{len(hidden)}: {SEEDS} seeds in one program cost {ratio:.3f} of "
+            f"{SEEDS} programs, one after the other."
+            for hidden, ratio in zip(SIZES, ratios, strict=True)
+        ),
+    ]
+    timing.report_suite(args.out, "sweep", timings, "\n".join(lines), {"ratios": ratios})

@@ -1,0 +1,319 @@
+"""Whole runs through the command line: what they leave, and that nothing of it is lost."""
+
+import contextlib
+import io
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from drac_jax.runs.storage.checkpoint import Checkpoints
+from drac_jax.runs.setup.run_setup import abstract_state
+from drac_jax.runs.setup.run_setup import prepare
+from drac_jax.runs.setup.run_setup import identity as job_identity
+from drac_jax.runs.saved_run import config_of
+from drac_jax.runs.saved_run import load_policy
+from drac_jax.runs.saved_run import read_identity
+from experiments import find
+from experiments.__main__ import main
+
+pytestmark = pytest.mark.heavy
+
+ROOT = Path(__file__).resolve().parents[3]
+SEEDS, EPOCHS, ENV_STEPS, BATCH = 2, 6, 400, 32
+TINY = (
+    f"run multigoal_amortized --seeds {SEEDS} --algorithm.hidden 16 16 --algorithm.latent-size 4 "
+    f"--train.env-steps {ENV_STEPS} --train.epochs {EPOCHS} --train.batch-size {BATCH} "
+    f"--train.learning-starts {BATCH} --eval.episodes 4 --eval.final-episodes 4 "
+    "--eval.sr5-groups 2"
+).split()
+BETA = find("multigoal_amortized").config().hparams.beta
+PATIENCE = 300.0  # seconds
+
+
+class Outcome(NamedTuple):
+    """A command that has ended: its exit code and all that it said."""
+
+    code: int
+    said: str
+
+
+def command(*words: object) -> Outcome:
+    """Run a command in this process."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = main([str(word) for word in words])
+    return Outcome(code, said.getvalue())
+
+
+def start(*words: object) -> subprocess.Popen:
+    """Start a command in a process of its own."""
+    line = [sys.executable, "-m", "experiments", *(str(word) for word in words)]
+    return subprocess.Popen(
+        line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def signal_when(process: subprocess.Popen, ready: Callable[[], Any], number: int) -> Outcome:
+    """Send a signal as soon as `ready` holds, and wait for the end."""
+    deadline = time.monotonic() + PATIENCE
+    while not ready() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(number)
+    said = process.communicate(timeout=PATIENCE)[0]
+    return Outcome(process.returncode, said)
+
+
+def only_run_in(runs: Path) -> Path:
+    (folder,) = (runs / "multigoal_amortized").iterdir()
+    return folder
+
+
+def saved_epochs(folder: Path, kind: str = "checkpoints") -> list[int]:
+    """List the epochs that have a whole checkpoint, or the iterations of those `unfinished`."""
+    names = (path.name for path in (folder / kind).glob("*"))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def saved_arrays(folder: Path, epoch: int) -> list[np.ndarray]:
+    """Read all arrays of a checkpoint, without knowing what they are."""
+    place = (folder / "checkpoints" / str(epoch)).absolute()
+    with ocp.StandardCheckpointer() as checkpointer:
+        trees = [checkpointer.restore(place / item) for item in ("agent", "loop")]
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(trees)]
+
+
+def records_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_times(records: list[dict]) -> list[dict]:
+    return [{k: v for k, v in r.items() if not k.startswith("time/")} for r in records]
+
+
+def summary_of(folder: Path) -> dict:
+    return json.loads((folder / "summary.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, str]:
+    """A run that nobody disturbed: its folder, and what it said."""
+    runs = tmp_path_factory.mktemp("finished")
+    outcome = command(*TINY, "--runs-dir", runs)
+    assert outcome.code == 0, outcome.said
+    return only_run_in(runs), outcome.said
+
+
+class Hardship(NamedTuple):
+    """The same run stopped by Ctrl-C, resumed, killed, its newest checkpoint damaged, resumed."""
+
+    folder: Path
+    stopped: Outcome
+    saved_when_stopped: list[int]
+    killed: Outcome
+    saved_when_killed: list[int]
+    resumed: Outcome
+
+
+@pytest.fixture(scope="module")
+def disturbed(tmp_path_factory) -> Hardship:
+    runs = tmp_path_factory.mktemp("disturbed")
+    stopped = signal_when(
+        start(*TINY, "--runs-dir", runs),
+        lambda: any(path.stat().st_size for path in runs.glob("*/*/metrics.jsonl")),
+        signal.SIGINT,
+    )
+    folder = only_run_in(runs)
+    before = saved_epochs(folder)
+    killed = signal_when(
+        start("run", "--resume", folder),
+        lambda: saved_epochs(folder)[-1:] > before[-1:],
+        signal.SIGKILL,
+    )
+    after = saved_epochs(folder)
+    assert not (folder / "summary.json").exists(), "it came too late to be killed"
+    damage(folder / "checkpoints" / str(after[-1]))
+    resumed = command("run", "--resume", folder)
+    return Hardship(folder, stopped, before, killed, after, resumed)
+
+
+def damage(checkpoint: Path) -> None:
+    for path in checkpoint.rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_run_leaves_its_files(finished):
+    folder, said = finished
+    names = ["config.json", "metrics.jsonl", "summary.json", "episodes.npz"]
+    for name in (*names, "curves.png", "trajectories.png"):
+        assert (folder / name).stat().st_size > 0
+        assert name in said or not name.endswith(".png")
+    assert saved_epochs(folder) == [EPOCHS - 1, EPOCHS]
+    assert json.loads((folder / "config.json").read_text())["config"]["seeds"] == SEEDS
+
+
+def test_metrics_hold_one_record_per_seed_and_epoch(finished):
+    records = records_of(finished[0])
+    asked = [(epoch, seed) for epoch in range(1, EPOCHS + 1) for seed in range(SEEDS)]
+    assert [(record["epoch"], record["seed"]) for record in records] == asked
+    assert records[-1]["env_steps"] == ENV_STEPS
+    steps = [record["env_steps"] for record in records[::SEEDS]]
+    assert steps == sorted(set(steps))
+    names = {"critic/loss", "actor/diversity", "alpha/value", "eval/return", "train/episodes"}
+    assert all(names <= record.keys() for record in records)
+
+
+def test_summary_holds_what_is_compared_between_runs(finished):
+    summary = summary_of(finished[0])
+    assert summary["experiment"] == "multigoal_amortized"
+    assert [result["seed"] for result in summary["seeds"]] == list(range(SEEDS))
+    measures = {"return", "reachable_modes", "multi_goal_score", "arrival_rate"}
+    measures |= {"removal_sr5", "obstacle_sr5"}
+    for result in summary["seeds"]:
+        assert {f"eval/{name}" for name in measures} <= result.keys()
+    speeds = {"compile_s", "train_s", "env_steps_per_s", "updates_per_s"}
+    assert all(summary["timings"][name] > 0.0 for name in speeds)
+    assert {"python", "jax", "flax", "optax"} <= summary["versions"].keys()
+
+
+def test_saved_policy_samples_actions_for_one_or_many_observations(finished):
+    policy = load_policy(finished[0], member=1)
+    one = policy(jnp.zeros(2), jax.random.key(0))
+    many = policy(jnp.zeros((50, 2)), jax.random.key(0))
+    assert one.shape == (2,)
+    assert many.shape == (50, 2)
+    assert (jnp.abs(many) <= 1.0).all()
+    assert len(np.unique(many, axis=0)) == 50
+    other = load_policy(finished[0], member=0)
+    assert (other(jnp.zeros(2), jax.random.key(0)) != one).any()
+
+
+def test_saved_policy_refuses_obs_of_another_size(finished):
+    policy = load_policy(finished[0])
+    for obs in (jnp.zeros(3), jnp.zeros((4, 3)), jnp.zeros(())):
+        with pytest.raises(
+            ValueError, match=r"takes obs \[2\] or \[N, 2\] of multigoal_linf_dense, not"
+        ):
+            policy(obs, jax.random.key(0))
+
+
+def test_member_that_the_run_has_not_is_refused(finished):
+    with pytest.raises(ValueError, match=r"member=2 must be in 0\.\.1"):
+        load_policy(finished[0], member=2)
+
+
+def test_saved_run_is_evaluated_with_other_values(finished):
+    folder, _ = finished
+    outcome = command("evaluate", folder, "--eval.final-episodes", 6, "--env.obstacles")
+    assert outcome.code == 0, outcome.said
+    (place,) = (folder / "evaluations").glob("*/*")
+    summary = summary_of(place)
+    assert summary["epoch"] == EPOCHS
+    assert [result["seed"] for result in summary["seeds"]] == list(range(SEEDS))
+    assert summary["config"]["eval"]["final_episodes"] == 6
+    assert (place / "trajectories.png").stat().st_size > 0
+
+
+def test_evaluation_keeps_what_was_trained(finished):
+    outcome = command("evaluate", finished[0], "--hparams.beta", 0.3)
+    assert outcome.code == 2
+    assert (
+        f"only env and eval can differ from training: hparams.beta={BETA}, not 0.3" in outcome.said
+    )
+
+
+def test_robustness_needs_a_maze(finished):
+    outcome = command("robustness", finished[0])
+    assert outcome.code == 2
+    assert "multigoal_amortized has no maps to perturb" in outcome.said
+
+
+def test_resumed_run_keeps_its_config(finished):
+    outcome = command("run", "--resume", finished[0], "--hparams.beta", 0.3)
+    assert outcome.code == 2
+    assert f"hparams.beta={BETA}, not 0.3" in outcome.said
+    outcome = command("run", "pointmaze_simple_amortized", "--resume", finished[0])
+    assert outcome.code == 2
+    assert "run of experiment 'multigoal_amortized'" in outcome.said
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(disturbed):
+    assert disturbed.stopped.code == 130
+    assert disturbed.saved_when_stopped != []
+    assert f"--resume {disturbed.folder}" in disturbed.stopped.said.replace("\n", "")
+    assert "Traceback" not in disturbed.stopped.said
+
+
+def test_resumed_run_says_where_it_goes_on(disturbed):
+    assert disturbed.killed.code == -signal.SIGKILL
+    epoch = disturbed.saved_when_stopped[-1]
+    assert f"after epoch {epoch} of {EPOCHS}" in disturbed.killed.said
+
+
+def test_damaged_checkpoint_is_named_and_the_one_before_it_used(disturbed):
+    *_, before, newest = disturbed.saved_when_killed
+    assert disturbed.resumed.code == 0, disturbed.resumed.said
+    assert f"checkpoint {newest} is damaged" in disturbed.resumed.said
+    assert f"after epoch {before} of {EPOCHS}" in disturbed.resumed.said
+
+
+def test_disturbed_run_ends_as_the_undisturbed_one_bit_for_bit(finished, disturbed):
+    folder, _ = finished
+    assert summary_of(disturbed.folder)["seeds"] == summary_of(folder)["seeds"]
+    ours, theirs = records_of(disturbed.folder), records_of(folder)
+    assert without_times(ours) == without_times(theirs)
+    assert saved_epochs(disturbed.folder) == saved_epochs(folder)
+    pairs = zip(saved_arrays(disturbed.folder, EPOCHS), saved_arrays(folder, EPOCHS), strict=True)
+    for a, b in pairs:
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture
+def about_to_diverge(finished, tmp_path) -> Path:
+    """The finished run one epoch before its end, its critics so large that a square overflows."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    (folder / "summary.json").unlink()
+    identity = read_identity(folder)
+    experiment = find(identity["experiment"])
+    job, _ = prepare(experiment, config_of(experiment, identity), identity["preset"])
+    checkpoints = Checkpoints(folder / "checkpoints")
+    state, _ = checkpoints.restore(EPOCHS - 1, (abstract_state(job), None))
+    for epoch in checkpoints.numbers():
+        checkpoints.drop(epoch)
+    huge = jax.tree.map(lambda x: 1e10 * x, state.agent.critic.params)
+    critic = state.agent.critic._replace(params=huge)
+    state = state._replace(agent=state.agent._replace(critic=critic))
+    checkpoints.save(EPOCHS - 1, (state, None), job_identity(job))
+    return folder
+
+
+def test_loss_that_overflows_stops_the_run_and_keeps_the_last_good_checkpoint(about_to_diverge):
+    outcome = command("run", "--resume", about_to_diverge)
+    assert outcome.code == 2
+    named = rf"error: \w+/\w+ of seed 0 became -?(inf|nan) in epoch {EPOCHS}; the last good checkp"
+    assert re.search(named, outcome.said), outcome.said
+    assert saved_epochs(about_to_diverge) == [EPOCHS - 1]
+    assert records_of(about_to_diverge)[-1]["epoch"] == EPOCHS - 1
+    assert not (about_to_diverge / "summary.json").exists()
+
+
+def test_loss_that_breaks_down_at_once_leaves_nothing_to_resume_and_says_so(tmp_path):
+    outcome = command(*TINY, "--runs-dir", tmp_path, "--hparams.critic-lr", "1e30")
+    assert outcome.code == 2
+    named = r"error: \w+/\w+ of seed 0 became -?(inf|nan) in epoch 1; nothing was saved"
+    assert re.search(named, outcome.said), outcome.said
+    assert saved_epochs(only_run_in(tmp_path)) == []

@@ -1,0 +1,137 @@
+"""Commands that stop before anything is compiled: one line that says what to do."""
+
+import json
+
+import pytest
+
+from drac_jax.algorithms.registry import METHODS
+from experiments import EXPERIMENTS
+from experiments.__main__ import main
+
+
+@pytest.fixture
+def error_of(capsys):
+    """Run a command that must be refused. -> what it says."""
+
+    def run(*words: object) -> str:
+        assert main([str(word) for word in words]) == 2
+        said = capsys.readouterr()
+        assert said.err.startswith("error: ")
+        assert said.err.count("\n") == 1
+        assert "Traceback" not in said.err + said.out
+        assert "---" not in said.err
+        return said.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("--train.num-envs 0", ["num_envs=0", "at least 1"]),
+        ("--train.batch-size 64 --train.replay-capacity 32", ["batch_size=64", "capacity=64"]),
+        ("--train.env-steps 100", ["env_steps=100", "use "]),
+        ("--hparams.beta 0", ["beta=0 ", "0.834"]),
+        ("--hparams.beta -0.3", ["beta=-0.3", "0.834"]),
+        ("--hparams.beta 0.9", ["beta=0.9", "0.834", "0.632"]),
+        ("--hparams.beta 0.2 --grid.beta 0.2 0.9", ["beta=0.9", "0.834"]),
+        ("--hparams.gamma 1.5", ["gamma=1.5", "(0, 1]"]),
+        ("--hparams.actor-lr 0", ["actor_lr=0 ", "above 0"]),
+        ("--grid.hidden 3", ["grid.hidden", "use one of", "beta"]),
+        ("--grid.beta", ["grid.beta", "at least one"]),
+        ("--grid.beta high", ["grid.beta", "'high'", "not a number"]),
+        ("--algorithm.q-samples 7", ["q_samples=7", "num_samples=6"]),
+        ("--algorithm.num-samples 1", ["num_samples=1", "at least 2"]),
+        ("--algorithm.estimator paired", ["num_samples=6", "odd", "use 7"]),
+        ("--algorithm.latent-size 0", ["latent_size=0", "at least 1"]),
+        ("--seeds 0", ["seeds=0", "at least 1"]),
+        ("--checkpoint-every 0", ["checkpoint_every=0", "at least 1"]),
+        ("--eval.episodes 0", ["eval.episodes=0", "at least 1"]),
+        ("--train.num-envs many", ["num-envs", "many"]),
+        ("--train.num-env 4", ["--train.num-env", "--train.num-envs"]),
+        ("--env.metric manhattan", ["metric", "manhattan", "euclidean"]),
+        ("--devices 0", ["devices=0", "at least 1"]),
+        ("--devices many", ["--devices", "'many'"]),
+        ("--preset slow", ["preset='slow'", "paper", "default", "fast"]),
+    ],
+)
+def test_value_that_cannot_be_run_is_refused_with_a_fix(error_of, words, parts):
+    said = error_of("run", "multigoal_amortized", "--dry-run", *words.split())
+    assert [part for part in parts if part not in said] == []
+
+
+def test_unknown_experiment_is_refused_with_the_nearest_names(error_of):
+    said = error_of("run", "multigaol_amortised")
+    assert "'multigaol_amortised'" in said
+    assert "nearest: multigoal_" in said
+
+
+def test_unknown_command_is_refused_with_those_there_are(error_of):
+    said = error_of("trian")
+    assert all(word in said for word in ("'trian'", "run", "sweep", "evaluate", "list"))
+
+
+def test_replay_that_does_not_fit_is_refused_with_the_largest_that_does(error_of):
+    words = ["--train.replay-capacity", 10**13, "--train.env-steps", 10**13]
+    said = error_of("run", "multigoal_amortized", "--dry-run", *words, "--train.num-envs", 8)
+    largest = int(said.split("replay_capacity=")[1].split()[0])
+    assert 0 < largest < 10**13
+    assert largest % 8 == 0
+
+
+def test_folder_that_is_no_run_cannot_be_resumed(error_of, tmp_path):
+    assert "is not a run folder" in error_of("run", "--resume", tmp_path)
+    assert "is not a run folder" in error_of("run", "--resume", tmp_path / "nothing")
+    assert "is not a run folder" in error_of("evaluate", tmp_path)
+    assert "is not a run folder" in error_of("robustness", tmp_path)
+
+
+def test_damaged_config_is_reported_with_its_path(error_of, tmp_path):
+    (tmp_path / "config.json").write_text('{"experiment": ')
+    assert "config.json cannot be read" in error_of("run", "--resume", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "robustness"])
+def test_command_on_a_saved_run_needs_its_folder(error_of, name):
+    assert "folder of a run" in error_of(name)
+
+
+def test_run_folder_that_cannot_be_made_is_reported_before_compiling(error_of, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    said = error_of("run", "multigoal_amortized", "--runs-dir", tmp_path / "file" / "runs")
+    assert "cannot make the run folder" in said
+    assert "--runs-dir" in said
+
+
+def test_list_names_every_task_with_its_presets_and_every_method(capsys):
+    assert main(["list"]) == 0
+    lines = {
+        words[0]: line for line in capsys.readouterr().out.splitlines() if (words := line.split())
+    }
+    for name, experiment in EXPERIMENTS.items():
+        task, _, method = name.rpartition("_")
+        assert all(preset in lines[task] for preset in experiment.presets)
+        assert METHODS[method].summary in lines[method]
+
+
+@pytest.mark.parametrize("words", [[], ["--help"]])
+def test_help_names_the_commands(capsys, words):
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert all(
+        word in said
+        for word in ("list", "run", "sweep", "evaluate", "robustness", "compare", "--resume")
+    )
+
+
+@pytest.mark.heavy
+def test_dry_run_prints_the_run_and_leaves_nothing(capsys, tmp_path):
+    words = ["--algorithm.hidden", "16", "16", "--train.env-steps", "1000", "--seeds", "2"]
+    place = ["--runs-dir", str(tmp_path / "runs")]
+    assert main(["run", "multigoal_amortized", "--dry-run", *words, *place]) == 0
+    said = capsys.readouterr().out
+    values, end = json.JSONDecoder().raw_decode(said[said.index("{") :])
+    assert values["config"]["train"]["env_steps"] == 1000
+    assert "1,000 env steps" in said[end:]
+    assert "x 2 member(s)" in said
+    assert not (tmp_path / "runs").exists()

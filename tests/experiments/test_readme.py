@@ -1,0 +1,53 @@
+"""The README's Python runs as it stands, but for its budget, and its tables are the records'."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments.studies import readme_tables
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+TABLES = ("multigoal_compare", "pointmaze_simple_default", "pointmaze_medium_fast")
+SMALL = "TrainConfig(env_steps=40, epochs=2, batch_size=16, learning_starts=16)"
+
+
+def block_with(text: str) -> str:
+    """Return the one example that contains `text`."""
+    (block,) = [block for block in BLOCKS if text in block]
+    return block
+
+
+def test_tables_of_the_records_are_printed(capsys):
+    readme_tables.main()
+    printed = capsys.readouterr().out
+    assert all(f"\n{name}\n" in printed for name in TABLES)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_those_of_the_records(name):
+    rows = readme_tables.table_of(readme_tables.RESULTS / name).splitlines()
+    assert [row for row in rows if row not in README.read_text("utf-8")] == []
+
+
+@pytest.mark.heavy
+def test_python_way_trains_a_sweep():
+    names: dict = {}
+    exec(block_with("jax.vmap(train.run)").replace("TrainConfig()", SMALL), names)
+    assert names["metrics"]["critic/loss"].shape == (8, 2)
+    assert bool(jnp.isfinite(names["metrics"]["critic/loss"]).all())
+
+
+@pytest.mark.heavy
+def test_own_environment_steps():
+    names: dict = {}
+    exec(block_with("two_exits").replace("TrainConfig(env_steps=5_000, epochs=5)", SMALL), names)
+    env = names["env"]
+    state = env.reset(jax.random.split(jax.random.key(0), 4))
+    for _ in range(12):
+        state = env.step(state, jnp.ones((4, 1)))
+    assert state.info["episode_length"].tolist() != [12] * 4  # it leaves by an exit, and resets
+    assert bool((jnp.abs(state.obs) <= 1.1).all())
