@@ -47,7 +47,7 @@ FINITE = Range(-FLOAT32, FLOAT32, "")
 RANGES: dict[str, Range] = {
     # A run. A key takes 32 bits of a seed.
     **dict.fromkeys(["seeds", "checkpoint_every"], COUNT),
-    **dict.fromkeys(["parts", "part"], _from(0)),
+    **dict.fromkeys(["chunks", "chunk"], _from(0)),
     "seed": Range(0, UINT32, f"in 0..{UINT32}"),
     # Its training and its episodes.
     **dict.fromkeys(["env_steps", "replay_capacity"], BUDGET),

@@ -41,11 +41,11 @@ LOCOMOTION = ("ant", "halfcheetah", "hopper", "humanoid", "swimmer", "walker2d")
 ENVIRONMENTS: dict[str, tuple[Callable[[], Callable[..., Task]], int]] = {
     "mario": (_from("mario.level_gen", "make_level_gen"), 64),
     "multigoal": (_from("multigoal", "make_multigoal"), 1),
-    "point_maze": (_from("point_maze", "make_point_maze"), 1),
-    "point_mazes": (_from("point_maze", "make_point_mazes"), 1),
-    "ant_maze": (_from("ant_maze", "make_ant_maze"), 64),
-    "ant_mazes": (_from("ant_maze", "make_ant_mazes"), 64),
-    **{name: (_from("locomotion", "make_locomotion", name), 64) for name in LOCOMOTION},
+    "point_maze": (_from("mazes.point_maze", "make_point_maze"), 1),
+    "point_mazes": (_from("mazes.point_maze", "make_point_mazes"), 1),
+    "ant_maze": (_from("mazes.ant_maze", "make_ant_maze"), 64),
+    "ant_mazes": (_from("mazes.ant_maze", "make_ant_mazes"), 64),
+    **{name: (_from("locomotion.task", "make_locomotion", name), 64) for name in LOCOMOTION},
 }
 
 

@@ -1,4 +1,4 @@
-"""What every agent starts as: an actor, twin critics, and their target as a copy."""
+"""What every agent has: an actor, twin critics, and their target, which starts as a copy."""
 
 from typing import Any, NamedTuple
 
@@ -9,8 +9,8 @@ from drac_jax.networks import optim
 from drac_jax.types import Params, Trainable
 
 
-class Start(NamedTuple):
-    """The parts that all agents have. hparams: float32 arrays."""
+class Networks(NamedTuple):
+    """What all agents have. hparams: leaves float32."""
 
     actor: Trainable
     critic: Trainable
@@ -18,14 +18,14 @@ class Start(NamedTuple):
     hparams: Any
 
 
-def start_networks(key: jax.Array, actor: Any, critic: Any, hparams: Any, obs_size: int) -> Start:
+def init_networks(key: jax.Array, actor: Any, critic: Any, hparams: Any, obs_size: int) -> Networks:
     """Draw the networks; the target critic starts as a copy of the critic.
 
     actor: has action_size and init(key, obs_size); critic: init(key, obs_size, action_size).
     """
     actor_key, critic_key = jax.random.split(key)
     critic_params = critic.init(critic_key, obs_size, actor.action_size)
-    return Start(
+    return Networks(
         optim.init(actor.init(actor_key, obs_size)),
         optim.init(critic_params),
         critic_params,

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from drac_jax.algorithms import coefficient
-from drac_jax.algorithms.agent import start_networks
+from drac_jax.algorithms.agent import init_networks
 from drac_jax.diversity import mixture_entropy
 from drac_jax.networks import critics, distributional, optim
 from drac_jax.networks.distributional import DistributionalTwin
@@ -39,24 +39,17 @@ STATES_AT_ONCE = 16  # whose entropy samples are drawn together; bounds the memo
 
 @struct.dataclass
 class DacerHParams:
-    """What a sweep may vary: any of these may be traced.
+    """What a sweep may vary: any of these may be traced."""
 
-    actor_lr, critic_lr, alpha_lr: Adam learning rates; gamma: discount per env step;
-    tau: Polyak fraction per update, of the target critics and the running std; alpha_init: first
-    weight of the noise; target_entropy: nats, -0.9 A in the paper (the default is for A = 2) and
-    +1 in its mazes, set it per task; noise_scale: standard deviation of the exploration noise at
-    alpha = 1 (0.15 for Humanoid and HalfCheetah); reward_scale: of rewards in the target.
-    """
-
-    actor_lr: float = 3e-4
-    critic_lr: float = 3e-4
-    alpha_lr: float = 0.03
-    gamma: float = 0.99
-    tau: float = 0.005
-    alpha_init: float = 3.0
-    target_entropy: float = -1.8
-    noise_scale: float = 0.1
-    reward_scale: float = 0.2
+    actor_lr: float = 3e-4  # Adam learning rate
+    critic_lr: float = 3e-4  # Adam learning rate
+    alpha_lr: float = 0.03  # Adam learning rate of alpha; 0 fixes it
+    gamma: float = 0.99  # discount per env step
+    tau: float = 0.005  # Polyak fraction per update, of the target critics and the running std
+    alpha_init: float = 3.0  # first weight of the noise
+    target_entropy: float = -1.8  # nats; the paper's is -0.9 A, and +1 in its mazes
+    noise_scale: float = 0.1  # std of the noise at alpha = 1 (0.15 for Humanoid and HalfCheetah)
+    reward_scale: float = 0.2  # of rewards in the target
 
 
 class DacerAgent(NamedTuple):
@@ -153,14 +146,14 @@ def init_agent(
     key: jax.Array, nets: DacerNetworks, hparams: DacerHParams, obs_size: int
 ) -> DacerAgent:
     """Draw the networks, and start what else there is."""
-    begun = start_networks(key, nets.actor, nets.critic, hparams, obs_size)
+    networks = init_networks(key, nets.actor, nets.critic, hparams, obs_size)
     return DacerAgent(
-        actor=begun.actor,
-        critic=begun.critic,
-        target_critic=begun.target_critic,
+        actor=networks.actor,
+        critic=networks.critic,
+        target_critic=networks.target_critic,
         running_std=jnp.zeros(2, jnp.float32),
-        alpha=optim.init(coefficient.parameter(begun.hparams.alpha_init)),
-        hparams=begun.hparams,
+        alpha=optim.init(coefficient.parameter(networks.hparams.alpha_init)),
+        hparams=networks.hparams,
     )
 
 

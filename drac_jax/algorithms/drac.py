@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from drac_jax.algorithms import coefficient
-from drac_jax.algorithms.agent import start_networks
+from drac_jax.algorithms.agent import init_networks
 from drac_jax.diversity.distance import Diversity, as_beta, target_diversity
 from drac_jax.networks import critics, optim
 from drac_jax.networks.mlp import FLOAT32, Style
@@ -32,20 +32,15 @@ MODE_SAMPLES = 16
 
 @struct.dataclass
 class DracHParams:
-    """What a sweep may vary: any of these may be traced.
+    """What a sweep may vary: any of these may be traced."""
 
-    actor_lr, critic_lr, alpha_lr: Adam learning rates; gamma: discount per env step;
-    tau: Polyak fraction per update; beta: target of exp(D) / sqrt(A), see `check_beta`;
-    alpha_init: first weight of the diversity term.
-    """
-
-    actor_lr: float = 3e-4
-    critic_lr: float = 3e-4
-    alpha_lr: float = 5e-3
-    gamma: float = 0.99
-    tau: float = 0.005
-    beta: float = 0.5
-    alpha_init: float = 1.0
+    actor_lr: float = 3e-4  # Adam learning rate
+    critic_lr: float = 3e-4  # Adam learning rate
+    alpha_lr: float = 5e-3  # Adam learning rate of alpha; 0 fixes it
+    gamma: float = 0.99  # discount per env step
+    tau: float = 0.005  # Polyak fraction per update, of the target critics
+    beta: float = 0.5  # target of exp(D) / sqrt(A), see `check_beta`
+    alpha_init: float = 1.0  # first weight of the diversity term
 
 
 class DracAgent(NamedTuple):
@@ -117,13 +112,13 @@ def init_agent(
     key: jax.Array, nets: DracNetworks, hparams: DracHParams, obs_size: int
 ) -> DracAgent:
     """Draw the networks, and start what else there is."""
-    begun = start_networks(key, nets.actor, nets.critic, hparams, obs_size)
+    networks = init_networks(key, nets.actor, nets.critic, hparams, obs_size)
     return DracAgent(
-        actor=begun.actor,
-        critic=begun.critic,
-        target_critic=begun.target_critic,
-        alpha=optim.init(coefficient.parameter(begun.hparams.alpha_init)),
-        hparams=begun.hparams,
+        actor=networks.actor,
+        critic=networks.critic,
+        target_critic=networks.target_critic,
+        alpha=optim.init(coefficient.parameter(networks.hparams.alpha_init)),
+        hparams=networks.hparams,
     )
 
 

@@ -34,18 +34,13 @@ LAWS = {"uniform": jax.random.uniform, "normal": jax.random.normal}
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
-    """What every method's networks may be told.
+    """What every method's networks may be told."""
 
-    hidden: layer sizes of actor and critics; precision: of their matrix products (parameters,
-    targets, losses, distances and optimizers are float32): float32, tf32 (a GPU's; float32 on a
-    CPU) or bfloat16 (emulated on a CPU without products of it); layer_norm: normalise what the
-    hidden layers' ReLU is taken of.
-    """
-
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: tuple[int, ...] = (256, 256)  # sizes of the hidden layers of actor and critics
+    # Of the networks' matrix products; all else is float32. tf32: a GPU's, float32 on a CPU;
+    # bfloat16: emulated on a CPU that has no products of it.
     precision: Precision = "float32"
-    layer_norm: bool = False
-
+    layer_norm: bool = False  # normalise the input of the hidden layers' ReLU
     @property
     def style(self) -> Style:
         """How the networks compute."""
@@ -54,38 +49,35 @@ class NetworkOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DracOptions(NetworkOptions):
-    """The static choices of DrAC with the amortized actor: whatever changes a shape.
+    """The static choices of DrAC with the amortized actor: whatever changes a shape."""
 
-    estimator: of the diversity, `paired` (the paper's: num_samples = 2 pairs + 1) or `all_pairs`;
-    mean: of the distances; num_samples: action samples a state; q_samples: of them, those the
-    critics see (all_pairs); diversity_fraction: of the batch's states, whose mean diversity stands
-    for that of all in the losses of actor and alpha; latent_size, latent_law: of the actor.
-    """
-
+    # Of the diversity: `paired` is the paper's, with num_samples = 2 pairs + 1.
     estimator: Literal["paired", "all_pairs"] = "all_pairs"
-    mean: Literal["geometric", "arithmetic"] = "geometric"
-    num_samples: int = 6
-    q_samples: int = 1
+    mean: Literal["geometric", "arithmetic"] = "geometric"  # of the distances of two actions
+    num_samples: int = 6  # action samples of a state
+    q_samples: int = 1  # those of them that the critics see (all_pairs)
+    # The share of the batch's states whose mean diversity stands for that of all in the losses of
+    # actor and alpha.
     diversity_fraction: float = 1.0
-    latent_size: int = 16
-    latent_law: Literal["uniform", "normal"] = "uniform"
+    latent_size: int = 16  # numbers that the actor draws for an action
+    latent_law: Literal["uniform", "normal"] = "uniform"  # their distribution
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionOptions(NetworkOptions):
-    """The static choices of DrAC with the diffusion actor.
+    """The static choices of DrAC with the diffusion actor."""
 
-    steps: of the chain; remat: recompute the chain's activations for its gradient instead of
-    keeping them, 1 / steps of the memory (and faster on a CPU, whose cache they do not fit: 134 ms
-    instead of 152 for six samples); the others are those of `DracOptions`.
-    """
-
+    # Of the diversity: `paired` is the paper's, with num_samples = 2 pairs + 1.
     estimator: Literal["paired", "all_pairs"] = "all_pairs"
-    mean: Literal["geometric", "arithmetic"] = "geometric"
-    num_samples: int = 6
-    q_samples: int = 1
+    mean: Literal["geometric", "arithmetic"] = "geometric"  # of the distances of two actions
+    num_samples: int = 6  # action samples of a state
+    q_samples: int = 1  # those of them that the critics see (all_pairs)
+    # The share of the batch's states whose mean diversity stands for that of all in the losses of
+    # actor and alpha.
     diversity_fraction: float = 1.0
-    steps: int = 20
+    steps: int = 20  # denoising steps of an action
+    # Recompute the chain's activations for its gradient instead of keeping them: 1 / steps of the
+    # memory. Faster on a CPU, whose cache they do not fit: 134 ms instead of 152 for six samples.
     remat: bool = True
 
 
@@ -96,31 +88,28 @@ class SacOptions(NetworkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class DacerOptions(NetworkOptions):
-    """squash: of the noisy action into the box; steps: of the diffusion actor's chain;
-    mixture_components, entropy_samples: of a state's entropy estimate; entropy_period: updates
-    between two of them."""
+    """The static choices of DACER."""
 
-    squash: Literal["clip", "tanh"] = "clip"
-    steps: int = 20
-    mixture_components: int = 3
-    entropy_samples: int = 200
-    entropy_period: int = 10_000
+    squash: Literal["clip", "tanh"] = "clip"  # of the noisy action into the box
+    steps: int = 20  # denoising steps of an action
+    mixture_components: int = 3  # Gaussians of a state's entropy estimate
+    entropy_samples: int = 200  # actions that they are fitted to
+    entropy_period: int = 10_000  # updates between two estimates
 
 
 @dataclass(frozen=True, kw_only=True)
 class SqlOptions(NetworkOptions):
-    """particles: action samples a state, in each of the update's three sets. The amortized actor's
-    latent is as long as an action."""
+    """The static choices of SQL. The amortized actor's latent is as long as an action."""
 
-    particles: int = 32
+    particles: int = 32  # action samples of a state, in each of the update's three sets
 
 
 @dataclass(frozen=True, kw_only=True)
 class S2acOptions(NetworkOptions):
-    """particles: of a state; svgd_steps: that move them."""
+    """The static choices of S2AC."""
 
-    particles: int = 10
-    svgd_steps: int = 5
+    particles: int = 10  # action samples of a state
+    svgd_steps: int = 5  # Stein steps that move them
 
 
 class Method(NamedTuple):

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from drac_jax.actors import stein_actor
-from drac_jax.algorithms.agent import start_networks
+from drac_jax.algorithms.agent import init_networks
 from drac_jax.networks import critics, optim
 from drac_jax.networks.mlp import FLOAT32, Style
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
@@ -33,18 +33,14 @@ from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
 
 @struct.dataclass
 class S2acHParams:
-    """What a sweep may vary: any of these may be traced.
+    """What a sweep may vary: any of these may be traced."""
 
-    actor_lr, critic_lr: Adam learning rates; gamma: discount per env step; tau: Polyak fraction
-    per update; alpha: weight of the entropy, in units of reward; svgd_lr: size of a Stein step.
-    """
-
-    actor_lr: float = 3e-4
-    critic_lr: float = 3e-4
-    gamma: float = 0.99
-    tau: float = 0.005
-    alpha: float = 1.0
-    svgd_lr: float = 0.1
+    actor_lr: float = 3e-4  # Adam learning rate
+    critic_lr: float = 3e-4  # Adam learning rate
+    gamma: float = 0.99  # discount per env step
+    tau: float = 0.005  # Polyak fraction per update, of the target critics
+    alpha: float = 1.0  # weight of the entropy, in units of reward
+    svgd_lr: float = 0.1  # size of a Stein step
 
 
 class S2acAgent(NamedTuple):
@@ -113,7 +109,7 @@ def init_agent(
     key: jax.Array, nets: S2acNetworks, hparams: S2acHParams, obs_size: int
 ) -> S2acAgent:
     """Draw the networks."""
-    return S2acAgent(*start_networks(key, nets.start, nets.critic, hparams, obs_size))
+    return S2acAgent(*init_networks(key, nets.start, nets.critic, hparams, obs_size))
 
 
 def update_step(

@@ -19,7 +19,7 @@ from flax import struct
 
 from drac_jax.actors.gaussian_actor import Gaussian
 from drac_jax.algorithms import coefficient
-from drac_jax.algorithms.agent import start_networks
+from drac_jax.algorithms.agent import init_networks
 from drac_jax.networks import critics, optim
 from drac_jax.networks.mlp import FLOAT32, Style
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
@@ -27,20 +27,15 @@ from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
 
 @struct.dataclass
 class SacHParams:
-    """What a sweep may vary: any of these may be traced.
+    """What a sweep may vary: any of these may be traced."""
 
-    actor_lr, critic_lr, alpha_lr: Adam learning rates; gamma: discount per env step;
-    tau: Polyak fraction per update; target_entropy: nats, of the squashed policy (the paper's is
-    -A, and +1 in its mazes); alpha_init: first weight of the entropy.
-    """
-
-    actor_lr: float = 3e-4
-    critic_lr: float = 3e-4
-    alpha_lr: float = 3e-4
-    gamma: float = 0.99
-    tau: float = 0.005
-    target_entropy: float = -2.0
-    alpha_init: float = 0.2
+    actor_lr: float = 3e-4  # Adam learning rate
+    critic_lr: float = 3e-4  # Adam learning rate
+    alpha_lr: float = 3e-4  # Adam learning rate of alpha; 0 fixes it
+    gamma: float = 0.99  # discount per env step
+    tau: float = 0.005  # Polyak fraction per update, of the target critics
+    target_entropy: float = -2.0  # nats; the paper's is -A, and +1 in its mazes
+    alpha_init: float = 0.2  # first weight of the entropy
 
 
 class SacAgent(NamedTuple):
@@ -86,13 +81,13 @@ def make_sac(
 
 def init_agent(key: jax.Array, nets: SacNetworks, hparams: SacHParams, obs_size: int) -> SacAgent:
     """Draw the networks, and start what else there is."""
-    begun = start_networks(key, nets.actor, nets.critic, hparams, obs_size)
+    networks = init_networks(key, nets.actor, nets.critic, hparams, obs_size)
     return SacAgent(
-        actor=begun.actor,
-        critic=begun.critic,
-        target_critic=begun.target_critic,
-        alpha=optim.init(coefficient.parameter(begun.hparams.alpha_init)),
-        hparams=begun.hparams,
+        actor=networks.actor,
+        critic=networks.critic,
+        target_critic=networks.target_critic,
+        alpha=optim.init(coefficient.parameter(networks.hparams.alpha_init)),
+        hparams=networks.hparams,
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import struct
 
-from drac_jax.algorithms.agent import start_networks
+from drac_jax.algorithms.agent import init_networks
 from drac_jax.diversity import rbf_kernel
 from drac_jax.networks import critics, optim
 from drac_jax.networks.mlp import FLOAT32, Style, in_parts
@@ -32,17 +32,13 @@ MODE_SAMPLES = 16
 
 @struct.dataclass
 class SqlHParams:
-    """What a sweep may vary: any of these may be traced.
+    """What a sweep may vary: any of these may be traced."""
 
-    actor_lr, critic_lr: Adam learning rates; gamma: discount per env step; tau: Polyak fraction
-    per update; alpha: temperature of the soft value, in units of reward.
-    """
-
-    actor_lr: float = 3e-4
-    critic_lr: float = 3e-4
-    gamma: float = 0.99
-    tau: float = 0.005
-    alpha: float = 1.0
+    actor_lr: float = 3e-4  # Adam learning rate
+    critic_lr: float = 3e-4  # Adam learning rate
+    gamma: float = 0.99  # discount per env step
+    tau: float = 0.005  # Polyak fraction per update, of the target critics
+    alpha: float = 1.0  # temperature of the soft value, in units of reward
 
 
 class SqlAgent(NamedTuple):
@@ -96,7 +92,7 @@ def make_sql(
 
 def init_agent(key: jax.Array, nets: SqlNetworks, hparams: SqlHParams, obs_size: int) -> SqlAgent:
     """Draw the networks."""
-    return SqlAgent(*start_networks(key, nets.actor, nets.critic, hparams, obs_size))
+    return SqlAgent(*init_networks(key, nets.actor, nets.critic, hparams, obs_size))
 
 
 def update_step(

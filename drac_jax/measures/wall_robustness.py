@@ -19,14 +19,11 @@ MEASURES = (
 
 @dataclass(frozen=True)
 class RobustnessConfig:
-    """episodes: per map; maps: per number of walls; walls: the most that are added.
+    """How the random obstacle test plays. Source: arXiv 2511.01374, 1 to 10 walls, 30 maps each."""
 
-    Source: arXiv 2511.01374, 1 to 10 walls and 30 maps each.
-    """
-
-    episodes: int = 5
-    maps: int = 30
-    walls: int = 10
+    episodes: int = 5  # on each map
+    maps: int = 30  # for each number of walls
+    walls: int = 10  # the most walls that are added to a map
 
 
 def summarise(

@@ -1,7 +1,7 @@
-"""A run in parts: members that do not fit in memory together train one group after the other.
+"""A sweep in chunks: members that do not fit in memory together train one chunk after the other.
 
-Each part is a run of its own, in `part_<i>/`, and all of them are one compiled program; what they
-leave is put together in the folder of the whole.
+Each chunk is a run of its own, in `chunk_<i>/`. All of them use one compiled program. Their results
+are merged in the folder of the sweep.
 """
 
 from dataclasses import replace
@@ -19,31 +19,32 @@ from drac_jax.runs.setup import run_setup
 from drac_jax.training.evaluate import Episodes
 from drac_jax.runs.setup.experiment import Experiment
 from drac_jax.runs.setup.experiment import RunConfig
-from drac_jax.runs.setup.run_setup import Job
+from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.runs.storage.console import Reporter
 
 
 def prepare(
     experiment: Experiment, config: RunConfig, preset: str, num_devices: int | None = None
-) -> tuple[list[Job], list[str]]:
-    """Do as `job.prepare`, with one job a part. -> one job where all members fit in memory."""
+) -> tuple[list[RunSetup], list[str]]:
+    """Prepare one setup a chunk: a single one where all members fit in memory. -> with warnings.
+    Raises as `run_setup.prepare`."""
     exp.check_numbers(config)
-    count = config.parts
+    count = config.chunks
     # One member needs no looking after: to make an environment can take seconds.
-    if not (count or config.part) and exp.count_members(config) > 1:
-        count = run_setup.fewest_parts(experiment, config, num_devices)
-    if count <= 1 or config.part:
-        job, warnings = run_setup.prepare(experiment, config, preset, num_devices)
-        return [job], warnings
+    if not (count or config.chunk) and exp.count_members(config) > 1:
+        count = run_setup.fewest_chunks(experiment, config, num_devices)
+    if count <= 1 or config.chunk:
+        setup, warnings = run_setup.prepare(experiment, config, preset, num_devices)
+        return [setup], warnings
     prepared = [
-        run_setup.prepare(experiment, replace(config, parts=count, part=i), preset, num_devices)
+        run_setup.prepare(experiment, replace(config, chunks=count, chunk=i), preset, num_devices)
         for i in range(1, count + 1)
     ]
-    return [job for job, _ in prepared], prepared[0][1]
+    return [setup for setup, _ in prepared], prepared[0][1]
 
 
 def train(
-    parts: list[Job], folder: Path, reporter: Reporter, deadline: float | None = None
+    chunks: list[RunSetup], folder: Path, reporter: Reporter, deadline: float | None = None
 ) -> dict[str, Any]:
     """Train the parts that are not finished, and put together what all have left. deadline: as of
     `Run`.
@@ -51,35 +52,36 @@ def train(
     -> the summary of all members. Raises as `compare.train`, and ValueError for a part that broke
     down, when the others are trained.
     """
-    whole = replace(parts[0].config, part=0)
-    identity = run_setup.identity(parts[0]) | {"config": exp.to_dict(whole)}
-    facts = {"spec": run_setup.spec_record(parts[0]), **machine.environment_facts()}
+    whole = replace(chunks[0].config, chunk=0)
+    identity = run_setup.identity(chunks[0]) | {"config": exp.to_dict(whole)}
+    facts = {"spec": run_setup.spec_record(chunks[0]), **machine.environment_facts()}
     run_folder.write_json(folder / run_folder.CONFIG, identity | facts)
-    by_name = {name_of(job.config.part): job for job in parts}
-    left = {n: job for n, job in by_name.items() if not comparison.is_finished(folder / n)}
+    by_name = {place_of(folder, setup.config.chunk).name: setup for setup in chunks}
+    left = {n: setup for n, setup in by_name.items() if not comparison.is_finished(folder / n)}
     if broken := comparison.train(left, folder, reporter, deadline):
         name, why = next(iter(broken.items()))
         raise ValueError(f"{name} of {folder} broke down: {why}")
-    return _put_together(by_name, folder, whole)
+    return _merge(by_name, folder, whole)
 
 
-def name_of(part: int) -> str:
-    """Name the folder of a part, numbered from 1."""
-    return f"part_{part}"
+def place_of(folder: Path, number: int) -> Path:
+    """Name the folder of a chunk, numbered from 1. Older sweeps call it `part_<i>`."""
+    former = folder / f"part_{number}"
+    return former if former.exists() else folder / f"chunk_{number}"
 
 
 def find(folder: Path, config: dict[str, Any], count: int, member: int) -> tuple[Path, int]:
     """Find a member: the folder of its run, and its number there. config: as in config.json;
     count: members of the whole."""
-    if config.get("parts", 0) <= 1 or config["part"]:
+    if config.get("chunks", 0) <= 1 or config["chunk"]:
         return folder, member
-    number, inside = divmod(member, count // config["parts"])
-    return folder / name_of(number + 1), inside
+    number, inside = divmod(member, count // config["chunks"])
+    return place_of(folder, number + 1), inside
 
 
-def _put_together(parts: dict[str, Job], folder: Path, whole: RunConfig) -> dict[str, Any]:
-    results = comparison.read(folder, list(parts))
-    size = len(next(iter(parts.values())).members.seeds)
+def _merge(chunks: dict[str, RunSetup], folder: Path, whole: RunConfig) -> dict[str, Any]:
+    results = comparison.read(folder, list(chunks))
+    size = len(next(iter(chunks.values())).members.seeds)
     records = [
         record | {"member": record["member"] + i * size}
         for i, result in enumerate(results.values())
@@ -88,8 +90,8 @@ def _put_together(parts: dict[str, Job], folder: Path, whole: RunConfig) -> dict
     (folder / run_folder.METRICS).unlink(missing_ok=True)
     run_folder.append_records(folder / run_folder.METRICS, records)
     seeds = [seed for result in results.values() for seed in result.seeds]
-    timings = [run_folder.read_json(folder / name / run_folder.SUMMARY)["timings"] for name in parts]
-    one = next(iter(parts.values()))
+    timings = [run_folder.read_json(folder / name / run_folder.SUMMARY)["timings"] for name in chunks]
+    one = next(iter(chunks.values()))
     summary = {
         "experiment": one.experiment.name,
         "seeds": seeds,
@@ -97,8 +99,8 @@ def _put_together(parts: dict[str, Job], folder: Path, whole: RunConfig) -> dict
         **machine.environment_facts(),
     }
     run_folder.write_json(folder / run_folder.SUMMARY, summary)
-    job = one._replace(members=exp.members_of(whole), config=whole)
-    final_evaluation.draw(job, folder, _episodes(list(results.values())), seeds)
+    setup = one._replace(members=exp.members_of(whole), config=whole)
+    final_evaluation.draw(setup, folder, _episodes(list(results.values())), seeds)
     return summary
 
 

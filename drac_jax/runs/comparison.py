@@ -15,7 +15,7 @@ from drac_jax.runs.storage import console
 from drac_jax.runs.storage import run_lock
 from drac_jax.runs.setup import run_setup
 from drac_jax.runs.storage.checkpoint import STATES_ON_DISK
-from drac_jax.runs.setup.run_setup import Job
+from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.runs.storage.console import Reporter
 from drac_jax.runs.execution.runner import Run
 from drac_jax.runs.execution.stopping import Interrupted
@@ -42,7 +42,7 @@ def is_finished(place: Path) -> bool:
 
 
 def train(
-    methods: Mapping[str, Job], folder: Path, reporter: Reporter, deadline: float | None = None
+    methods: Mapping[str, RunSetup], folder: Path, reporter: Reporter, deadline: float | None = None
 ) -> dict[str, str]:
     """Train methods one after the other, each in folder/<method>/; one that was begun goes on.
     deadline: as of `Run`.
@@ -55,12 +55,12 @@ def train(
     needed = sum(STATES_ON_DISK * run_setup.state_bytes(state) for state in shapes)
     run_folder.check_writable(folder, needed)
     broken: dict[str, str] = {}
-    for number, (name, job) in enumerate(methods.items(), start=1):
+    for number, (name, setup) in enumerate(methods.items(), start=1):
         place = folder / name
         place.mkdir(exist_ok=True)
-        reporter.say(f"{number} of {len(methods)}: {job.experiment.name} [{job.preset}] -> {place}")
+        reporter.say(f"{number} of {len(methods)}: {setup.experiment.name} [{setup.preset}] -> {place}")
         with run_lock.held(place):
-            session = Run(job, place, reporter, deadline)
+            session = Run(setup, place, reporter, deadline)
             if why := _train_one(session, name):
                 broken[name] = why
         if session.stop.asked and number < len(methods):

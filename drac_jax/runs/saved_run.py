@@ -26,7 +26,7 @@ from drac_jax.training.evaluate import make_evaluate
 from drac_jax.runs.setup.experiment import Experiment
 from drac_jax.runs.setup.experiment import Perturbed
 from drac_jax.runs.setup.experiment import RunConfig
-from drac_jax.runs.setup.run_setup import Job
+from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax import ranges
 from drac_jax.algorithms.registry import METHODS
 from drac_jax.runs.storage.console import Reporter
@@ -39,7 +39,8 @@ Policy = Callable[[jax.Array, jax.Array], jax.Array]
 
 def read_identity(folder: Path) -> dict[str, Any]:
     """Read a run's config.json. Raises ValueError where the folder is not a run."""
-    return run_folder.read_json(folder / run_folder.CONFIG)
+    identity = run_folder.read_json(folder / run_folder.CONFIG)
+    return identity | {"config": exp.renamed(identity.get("config", {}))}
 
 
 def config_of(experiment: Experiment, identity: dict[str, Any]) -> RunConfig:
@@ -95,7 +96,7 @@ def _count_members(config: dict[str, Any]) -> int:
     count = config["seeds"]
     for values in config["grid"].values():
         count *= len(values)
-    return count // config["parts"] if config.get("part") else count
+    return count // config["chunks"] if config.get("chunk") else count
 
 
 def _newest_agent(folder: Path, like: Any) -> tuple[Any, int]:
@@ -147,60 +148,60 @@ def play(folder: Path, env: Environment, member: int, episodes: int, seed: int) 
 
 
 def evaluate(
-    job: Job, asked: RunConfig, folder: Path, reporter: Reporter
+    setup: RunSetup, asked: RunConfig, folder: Path, reporter: Reporter
 ) -> tuple[Path, list[dict[str, Any]]]:
     """Play a saved run with other evaluation values (`eval`) or another environment (`env`).
 
-    job: as it was trained. -> the folder of the results, and one result per member. Raises
+    setup: as it was trained. -> the folder of the results, and one result per member. Raises
     ValueError as `env_to_play` does.
     """
-    env = env_to_play(job.experiment, folder, asked, ("env", "eval"))
+    env = env_to_play(setup.experiment, folder, asked, ("env", "eval"))
     checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS)
-    like = (run_setup.abstract_state(job), None)
-    (state, _), epoch = restore.load(job, like, checkpoints, reporter)
-    job = job._replace(env=env, config=asked)
+    like = (run_setup.abstract_state(setup), None)
+    (state, _), epoch = restore.load(setup, like, checkpoints, reporter)
+    setup = setup._replace(env=env, config=asked)
     reporter.busy(f"evaluating epoch {epoch} on {env.spec.name}")
-    keys = _keys(job, epoch)
-    results, episodes = final_evaluation.final_evaluation(job, env, state.agent, keys)
+    keys = _keys(setup, epoch)
+    results, episodes = final_evaluation.final_evaluation(setup, env, state.agent, keys)
     place = run_folder.new_folder(folder / "evaluations", env.spec.name)
     content = {"config": exp.to_dict(asked), "epoch": epoch, "seeds": results}
     run_folder.write_json(place / run_folder.SUMMARY, content | machine.environment_facts())
-    final_evaluation.draw_trajectories(job, place, episodes, results)
+    final_evaluation.draw_trajectories(setup, place, episodes, results)
     return place, results
 
 
-def _keys(job: Job, epoch: int) -> jax.Array:
+def _keys(setup: RunSetup, epoch: int) -> jax.Array:
     """Make the members' evaluation keys, where their agents are."""
-    keys = jax.vmap(jax.random.fold_in, (0, None))(sweep.keys(job.members)[1], epoch)
-    return devices.copies(job.mesh, keys)
+    keys = jax.vmap(jax.random.fold_in, (0, None))(sweep.keys(setup.members)[1], epoch)
+    return devices.copies(setup.mesh, keys)
 
 
 def play_perturbed(
-    job: Job, config: RobustnessConfig, folder: Path, reporter: Reporter
+    setup: RunSetup, config: RobustnessConfig, folder: Path, reporter: Reporter
 ) -> list[dict[str, Any]]:
     """Play a saved run on maps with random walls added, and write and draw what comes of it.
 
-    job: as it was trained. -> one record per member and number of walls. Raises ValueError where
+    setup: as it was trained. -> one record per member and number of walls. Raises ValueError where
     the experiment has no such maps.
     """
     ranges.check(config)
-    if job.experiment.make_perturbed is None:
-        raise ValueError(f"{job.experiment.name} has no maps to perturb; use the run of a maze")
-    perturbed = job.experiment.make_perturbed(job.config.env, config.walls, config.maps)
+    if setup.experiment.make_perturbed is None:
+        raise ValueError(f"{setup.experiment.name} has no maps to perturb; use the run of a maze")
+    perturbed = setup.experiment.make_perturbed(setup.config.env, config.walls, config.maps)
     env, count = perturbed.env, len(perturbed.walls)
-    agent, epoch = _newest_agent(folder, run_setup.abstract_state(job).agent)
+    agent, epoch = _newest_agent(folder, run_setup.abstract_state(setup).agent)
     reporter.busy(f"playing {config.episodes} episodes on each of {count} maps")
-    keys = _keys(job, epoch)
-    episodes = final_evaluation.play(job, env, agent, keys, config.episodes * count, paths=True)
+    keys = _keys(setup, epoch)
+    episodes = final_evaluation.play(setup, env, agent, keys, config.episodes * count, paths=True)
     goals = env.spec.num_goals
     arrays = episodes.returns, episodes.lengths, episodes.goals
-    records = wall_robustness.summarise(job.members.labels, *arrays, perturbed.walls, goals)
+    records = wall_robustness.summarise(setup.members.labels, *arrays, perturbed.walls, goals)
     ceiling = wall_robustness.ceiling(config.episodes, goals)
     content = {"config": exp.to_dict(config), "epoch": epoch, "ceiling": ceiling}
     content |= {"broken_episodes": int(episodes.broken.sum()), "records": records}
     content |= machine.environment_facts()
     run_folder.write_json(folder / "robustness.json", content)
-    title = f"{job.experiment.name}: {config.episodes} episodes on each of {config.maps} maps"
+    title = f"{setup.experiment.name}: {config.episodes} episodes on each of {config.maps} maps"
     plots.curves(records, title, folder / "robustness.png", x="walls", ceiling=ceiling)
     _draw_maps(perturbed, episodes, folder / "robustness_maps.png")
     return records

@@ -8,31 +8,27 @@ from drac_jax import ranges
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The static shape of a run. Budgets count env steps, summed over the environments.
+    """The static shape of a run. Budgets count env steps, summed over the environments."""
 
-    steps_per_iteration: steps of every environment before updates_per_iteration updates (more than
-    one for algorithms that take several updates in one call); learning_starts: env steps before
-    the first update (at least one row and one batch); replay_capacity: transitions, rounded down
-    to whole rows of all environments; store_next_obs: False takes little more than half the memory
-    (see `replay.add`); n_step: steps of the TD target; strata: groups of environments, each with
-    its own share of every minibatch, so that as many devices need not exchange transitions;
-    held_envs: environments that keep their latent for hold_steps steps while collecting data, and
-    so explore in longer strokes; 0 as in the paper. Evaluations always draw afresh.
-    """
-
-    env_steps: int = 20_000
-    num_envs: int = 1
+    env_steps: int = 20_000  # the whole budget
+    num_envs: int = 1  # environments that step together
+    # Steps of every environment before `updates_per_iteration` updates: more than one for
+    # algorithms that take several updates in one call.
     steps_per_iteration: int = 1
-    updates_per_iteration: int = 1
-    batch_size: int = 256
-    replay_capacity: int = 1_000_000
-    store_next_obs: bool = True
-    n_step: int = 1
+    updates_per_iteration: int = 1  # critic updates after these steps
+    batch_size: int = 256  # transitions of an update
+    replay_capacity: int = 1_000_000  # transitions, rounded down to whole rows of all environments
+    store_next_obs: bool = True  # kept in the replay; without, it takes half the memory
+    n_step: int = 1  # env steps of the TD target
+    # Groups of environments, each with its own share of every minibatch, so that as many devices
+    # need not exchange transitions.
     strata: int = 1
-    learning_starts: int = 256
+    learning_starts: int = 256  # env steps before the first update: at least one row and one batch
+    # Environments that keep their latent for `hold_steps` env steps while collecting data, and so
+    # explore in longer strokes; 0 as in the paper. Evaluations always draw afresh.
     held_envs: int = 0
-    hold_steps: int = 50
-    epochs: int = 20
+    hold_steps: int = 50  # env steps that a held latent lasts
+    epochs: int = 20  # equal parts of the budget, each followed by an evaluation
 
 
 LONGEST_STRIDE = 8

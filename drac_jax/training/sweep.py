@@ -50,16 +50,16 @@ def members(
     return Members([int(label["seed"]) for label in labels], type(hparams)(**columns), labels)
 
 
-def part(members: Members, number: int, parts: int) -> Members:
-    """Take one of as many equal parts of the members; number: from 1. Raises ValueError where they
-    cannot be parted so."""
+def chunk(members: Members, number: int, chunks: int) -> Members:
+    """Take one of `chunks` equal chunks of the members. number: from 1. Raises ValueError where the
+    members cannot be divided so."""
     count = len(members.seeds)
-    if not 1 <= number <= parts:
-        raise ValueError(f"part={number} must be in 1..{parts}, the number of parts")
-    if count % parts:
+    if not 1 <= number <= chunks:
+        raise ValueError(f"chunk={number} must be in 1..{chunks}, the number of chunks")
+    if count % chunks:
         fitting = " or ".join(str(n) for n in range(1, count + 1) if count % n == 0)
-        raise ValueError(f"parts={parts} must divide the {count} members; use parts={fitting}")
-    size = count // parts
+        raise ValueError(f"chunks={chunks} must divide the {count} members; use chunks={fitting}")
+    size = count // chunks
     taken = slice((number - 1) * size, number * size)
     hparams = jax.tree.map(lambda x: x[taken], members.hparams)
     return Members(members.seeds[taken], hparams, members.labels[taken])

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, words: list[str]) -> int:
     for warning in warnings:
         print(f"note: {warning}")
     if args.dry_run:
-        print("\n\n".join(describe(job) for job in prepared))
+        print("\n\n".join(describe(setup) for setup in prepared))
         return 0
     name = experiment.name
     folder = args.resume or Path(
@@ -92,9 +92,9 @@ def evaluate(args: argparse.Namespace, words: list[str]) -> int:
     folder, experiment, identity, asked = _saved(args, words)
     _undivided(identity, folder)
     trained = saved_run.config_of(experiment, identity)
-    job, _ = run_setup.prepare(experiment, trained, identity["preset"])
+    setup, _ = run_setup.prepare(experiment, trained, identity["preset"])
     reporter = Reporter()
-    folder, results = saved_run.evaluate(job, asked, folder, reporter)
+    folder, results = saved_run.evaluate(setup, asked, folder, reporter)
     reporter.close()
     _print_results(results)
     print(f"results and pictures: {folder}")
@@ -135,12 +135,12 @@ def robustness(args: argparse.Namespace, words: list[str]) -> int:
     ranges.check(asked)
     _undivided(identity, folder)
     config = saved_run.config_of(experiment, identity)
-    job, _ = run_setup.prepare(experiment, config, identity["preset"])
+    setup, _ = run_setup.prepare(experiment, config, identity["preset"])
     reporter = Reporter()
-    records = saved_run.play_perturbed(job, asked, folder, reporter)
+    records = saved_run.play_perturbed(setup, asked, folder, reporter)
     reporter.close()
     _print_results(_medians(records))
-    print(f"medians over {len(job.members.seeds)} member(s); every value and pictures: {folder}")
+    print(f"medians over {len(setup.members.seeds)} member(s); every value and pictures: {folder}")
     return 0
 
 
@@ -167,9 +167,9 @@ def _draw_model(env: Environment, episodes: Episodes, place: Path) -> list[str]:
 
 
 def _undivided(identity: dict[str, Any], folder: Path) -> None:
-    """Raise ValueError for a run in parts, whose members have no checkpoint in common."""
-    if identity["config"].get("parts", 0) > 1 and not identity["config"]["part"]:
-        raise ValueError(f"{folder} is a run in parts; name one: {folder / chunks.name_of(1)}")
+    """Raise ValueError for a sweep in chunks, whose members have no checkpoint in common."""
+    if identity["config"].get("chunks", 0) > 1 and not identity["config"]["chunk"]:
+        raise ValueError(f"{folder} is a sweep in chunks; name one: {chunks.place_of(folder, 1)}")
 
 
 def _trained(args: argparse.Namespace) -> tuple[Path, Experiment, dict[str, Any]]:

@@ -19,7 +19,7 @@ from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.setup import run_setup
 from drac_jax.runs.setup.dry_run import describe
 from drac_jax.runs.setup.experiment import DEFAULT_PRESET, Experiment, RunConfig
-from drac_jax.runs.setup.run_setup import Job
+from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.runs.storage import run_folder, run_lock
 from drac_jax.runs.storage.console import Reporter
 from experiments import EXPERIMENTS, find
@@ -52,7 +52,10 @@ def compare(args: argparse.Namespace, words: list[str]) -> int:
     todo = [a for a in plan.algos if not (args.resume and comparison.is_finished(args.resume / a))]
     prepared = _prepare({a: experiments[a] for a in todo}, configs, args.devices)
     if args.dry_run:
-        print("\n\n".join(describe(job) for job in prepared.values()) or "nothing is left to train")
+        print(
+            "\n\n".join(describe(setup) for setup in prepared.values())
+            or "nothing is left to train"
+        )
         return 0
     folder = args.resume or run_folder.new_folder(args.runs_dir, f"compare_{plan.domain}")
     reporter = Reporter()
@@ -141,7 +144,7 @@ def _prepare(
     experiments: Mapping[str, Experiment],
     configs: Mapping[str, tuple[RunConfig, str]],
     num_devices: int | None,
-) -> dict[str, Job]:
+) -> dict[str, RunSetup]:
     """Validate every method's values; warnings are printed when all are."""
     prepared, notes = {}, []
     for algo, experiment in experiments.items():

@@ -15,20 +15,18 @@ from experiments.tasks.every_method import every_method, maze_settings
 
 @dataclass(frozen=True)
 class AntMazeOptions:
-    """layout: the map; reward: sparse (100 on arrival) or dense; obstacles: walls on `o` cells;
-    dynamics: `authors` (the paper's) or `farama`, see envs/ant_maze.py; contact_forces: observe
-    them as well; cell_scale: the side of a cell, m; fidelity, impl: of the physics, see the
-    locomotion tasks."""
+    """Options of the ant mazes."""
 
-    layout: Literal["simple", "medium", "hard"] = "simple"
-    reward: Literal["sparse", "dense"] = "dense"
-    obstacles: bool = False
+    layout: Literal["simple", "medium", "hard"] = "simple"  # the map
+    reward: Literal["sparse", "dense"] = "dense"  # 100 on arrival, or for coming nearer
+    obstacles: bool = False  # walls on the map's `o` cells
+    # `authors` is the paper's, `farama` that of gymnasium-robotics: see envs/mazes/ant_maze.py.
     # Runs that do not name their dynamics were trained before there was a choice.
     dynamics: maze_map.Dynamics = field(default="authors", metadata={"unnamed": "farama"})
-    contact_forces: bool = False
-    cell_scale: float = 4.0
-    fidelity: Literal["gymnasium", "fast"] = "gymnasium"
-    impl: Literal["jax", "warp"] = "jax"
+    contact_forces: bool = False  # observe them as well
+    cell_scale: float = 4.0  # side of a cell, m
+    fidelity: Literal["gymnasium", "fast"] = "gymnasium"  # C MuJoCo's physics, or a cheaper one
+    impl: Literal["jax", "warp"] = "jax"  # engine; warp on NVIDIA GPUs
 
 
 def make_env(options: AntMazeOptions, obstacles: bool) -> Environment:

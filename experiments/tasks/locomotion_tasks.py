@@ -14,12 +14,11 @@ from experiments.tasks.every_method import Setting, diffusion, every_method
 
 @dataclass(frozen=True)
 class LocomotionOptions:
-    """version: of the Gymnasium task; fidelity: gymnasium (the physics of C MuJoCo) or fast
-    (cheaper, for thousands of environments); impl: the engine, warp on NVIDIA GPUs."""
+    """Options of the locomotion tasks."""
 
-    version: Literal["v4", "v5"] = "v4"
-    fidelity: Literal["gymnasium", "fast"] = "gymnasium"
-    impl: Literal["jax", "warp"] = "jax"
+    version: Literal["v4", "v5"] = "v4"  # of the Gymnasium task
+    fidelity: Literal["gymnasium", "fast"] = "gymnasium"  # C MuJoCo's physics, or a cheaper one
+    impl: Literal["jax", "warp"] = "jax"  # engine; warp on NVIDIA GPUs
 
 
 # For one large accelerator: thousands of environments, and few updates of large batches.

@@ -29,12 +29,11 @@ SHEET_LEVELS, WAYS, WAY_SEGMENTS = 12, 8, 6  # of the pictures
 
 @dataclass(frozen=True)
 class MarioOptions:
-    """reward: the style; reference_keys: of puzzle alone, see `envs.mario.rewards`; decoder: a
-    file of weights, the shipped ones if empty."""
+    """Options of level generation."""
 
-    reward: Literal["multifacet", "puzzle"]
-    reference_keys: bool = False
-    decoder: str = ""
+    reward: Literal["multifacet", "puzzle"]  # the style
+    reference_keys: bool = False  # of puzzle alone: the published one's, see envs/mario/rewards.py
+    decoder: str = ""  # a file of weights; the shipped ones if empty
 
 
 def make_env(options: MarioOptions, obstacles: bool) -> Environment:

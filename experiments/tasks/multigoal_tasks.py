@@ -14,12 +14,11 @@ from experiments.tasks.every_method import Setting, diffusion, every_method
 
 @dataclass(frozen=True)
 class MultiGoalOptions:
-    """metric: of the distance to a goal; reward: dense (progress and a bonus) or the bonus only;
-    obstacles: two walls."""
+    """Options of MultiGoal."""
 
-    metric: Literal["linf", "euclidean"] = "linf"
-    reward: Literal["dense", "sparse"] = "dense"
-    obstacles: bool = False
+    metric: Literal["linf", "euclidean"] = "linf"  # of the distance to a goal
+    reward: Literal["dense", "sparse"] = "dense"  # progress and a bonus, or the bonus only
+    obstacles: bool = False  # two walls
 
 
 def make_env(options: MultiGoalOptions, obstacles: bool) -> Environment:

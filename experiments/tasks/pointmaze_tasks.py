@@ -16,14 +16,13 @@ from experiments.tasks.every_method import every_method, maze_settings
 
 @dataclass(frozen=True)
 class PointMazeOptions:
-    """layout: the map; reward: sparse (100 on arrival) or dense; obstacles: walls on `o` cells;
-    merge_walls: long boxes instead of one per cell (faster; differs at seams); dynamics: `authors`
-    (the paper's) or `farama` (gymnasium-robotics), see envs/point_maze.py."""
+    """Options of the point mazes."""
 
-    layout: Literal["simple", "medium", "hard"] = "simple"
-    reward: Literal["sparse", "dense"] = "sparse"
-    obstacles: bool = False
-    merge_walls: bool = True
+    layout: Literal["simple", "medium", "hard"] = "simple"  # the map
+    reward: Literal["sparse", "dense"] = "sparse"  # 100 on arrival, or for coming nearer
+    obstacles: bool = False  # walls on the map's `o` cells
+    merge_walls: bool = True  # long boxes, not one per cell: faster; differs at seams
+    # `authors` is the paper's, `farama` that of gymnasium-robotics: see envs/mazes/point_maze.py.
     # Runs that do not name their dynamics were trained before there was a choice.
     dynamics: maze_map.Dynamics = field(default="authors", metadata={"unnamed": "farama"})
 

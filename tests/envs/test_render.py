@@ -1,43 +1,22 @@
 """Episodes drawn: the page for the browser, the GIF, and what cannot be drawn."""
 
-import base64
-import json
-import re
-import zlib
 from pathlib import Path
 
 import gymnasium
 import mujoco
 import numpy as np
 import pytest
-from PIL import Image
-from tests.test_runs import command
 
 import envs
 from envs import render
+from tests.support.commands import command
+from tests.support.drawings import frames_of, scene_of
 
 MODELS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 ELLIPSOID = """
 <mujoco><worldbody><body><freejoint/><geom type="ellipsoid" size="1 2 3"/></body></worldbody>
 </mujoco>
 """
-
-
-def scene_of(page: str) -> dict:
-    """Unpack what a page gives to Brax's viewer."""
-    packed = re.search(r'var system = "(.*?)"', page)[1]
-    return json.loads(zlib.decompress(base64.b64decode(packed)))
-
-
-def frames_of(path: Path) -> tuple[list[np.ndarray], list[int]]:
-    """Read the frames [H, W, 3] of a GIF and how many ms each lasts."""
-    frames, lasting = [], []
-    with Image.open(path) as gif:
-        for number in range(gif.n_frames):
-            gif.seek(number)
-            frames.append(np.asarray(gif.convert("RGB")))
-            lasting.append(gif.info["duration"])
-    return frames, lasting
 
 
 def gif_of(model: mujoco.MjModel, qpos: np.ndarray, dt: float, path: Path, above: bool = False):

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import struct
-from tests.test_runs import Outcome, command, records_of, saved_epochs, summary_of
 
 import envs
 from drac_jax.algorithms.registry import METHODS, Method
@@ -25,6 +24,7 @@ from drac_jax.runs.storage.console import Reporter
 from drac_jax.training.schedule import TrainConfig
 from experiments import EXPERIMENTS, find
 from experiments.studies import readme_tables
+from tests.support.commands import Outcome, command, records_of, saved_epochs, summary_of
 from tests.support.toys import countdown
 
 ALGOS, SEEDS, EPOCHS = ("amortized", "paired"), 3, 3
@@ -331,7 +331,7 @@ def test_method_that_breaks_down_does_not_stop_the_others(flat):
 
 
 def test_dry_run_describes_every_method_and_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(dry_run, "estimate", lambda job: (0.0, 0.0))
+    monkeypatch.setattr(dry_run, "estimate", lambda setup: (0.0, 0.0))
     outcome = command(*TWO, "--dry-run", "--runs-dir", tmp_path / "runs")
     assert outcome.code == 0, outcome.said
     assert "x 3 member(s)" in outcome.said

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.slow
 def results_of(folder, name: str, preset: str, seeds: int) -> list[dict]:
     """Train all seeds in one vmapped program, and return their final evaluations."""
     config = replace(find(name).config(preset), seeds=seeds)
-    job, _ = run_setup.prepare(find(name), config, preset)
-    return Run(job, folder, Reporter(quiet=True)).start()["seeds"]
+    setup, _ = run_setup.prepare(find(name), config, preset)
+    return Run(setup, folder, Reporter(quiet=True)).start()["seeds"]
 
 
 def count_complete(results: list[dict]) -> int:

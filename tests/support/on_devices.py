@@ -26,13 +26,13 @@ CASES = ((1, 1), (2, 1), (4, 1), (8, 1), (4, 2))  # devices, seeds
 
 def report(count: int, seeds: int) -> dict[str, Any]:
     """Train to the end. -> what the tests look at."""
-    run = scaling.begin(scaling.job_on(count, seeds, hidden=16, **TRAIN))
+    run = scaling.begin(scaling.setup_on(count, seeds, hidden=16, **TRAIN))
     for _ in range(EPOCHS):
         run = scaling.go_on(run)
     kept = {"replay": run.state.replay.data, "obs": run.state.env.obs, "step": run.state.step}
     shards = {name: list(x.addressable_shards[0].data.shape) for name, x in kept.items()}
     curve = {name: np.stack(values).tolist() for name, values in run.curve.items()}
-    return {"mesh": run.job.mesh.devices.shape, "shards": shards, "curve": curve} | {
+    return {"mesh": run.setup.mesh.devices.shape, "shards": shards, "curve": curve} | {
         "exchanges": dict(run.exchanges)
     }
 

@@ -131,7 +131,7 @@ TABLE = {
     "one update, compiled": Row(3.7e-6, VALUE),
     "member after ten updates": Row(1.2e-5, VALUE),
     "member of a run": Row(1.4, APART, SMOOTH, SEEDS),
-    "run in parts": Row(1.2e-7, VALUE, 1000.0, IN_TURN),
+    "sweep in chunks": Row(1.2e-7, VALUE, 1000.0, IN_TURN),
     "devices": Row(4.3e-6, VALUE),
 }
 

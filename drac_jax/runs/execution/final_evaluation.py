@@ -15,66 +15,66 @@ from drac_jax.runs.hardware import hosts
 from drac_jax.runs.storage import run_folder
 from drac_jax.training.evaluate import Episodes
 from drac_jax.training.evaluate import make_evaluate
-from drac_jax.runs.setup.run_setup import Job
+from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.types import Environment
 
 Result = dict[str, Any]
 
 
-def summarise(job: Job, episodes: Episodes) -> list[Result]:
+def summarise(setup: RunSetup, episodes: Episodes) -> list[Result]:
     """Summarise each member's episodes, under its label. episodes: leaves [members, N, ...]."""
-    goals = job.env.spec.num_goals
+    goals = setup.env.spec.num_goals
     return [
         label
         | goal_reaching.episode_summary(
             episodes.returns[i], episodes.lengths[i], episodes.goals[i], goals
         )
         | {"eval/broken_episodes": int(episodes.broken[i].sum())}
-        for i, label in enumerate(job.members.labels)
+        for i, label in enumerate(setup.members.labels)
     ]
 
 
 def play(
-    job: Job, env: Environment, agent: Any, keys: jax.Array, count: int, paths: bool = False
+    setup: RunSetup, env: Environment, agent: Any, keys: jax.Array, count: int, paths: bool = False
 ) -> Episodes:
     """Play `count` episodes with every member. keys: [members]. -> leaves [members, count, ...]."""
-    evaluate = make_evaluate(env, job.algorithm.act, count, record_paths=paths)
-    program = devices.lower(job.mesh, jax.vmap(evaluate), agent, keys).compile()
+    evaluate = make_evaluate(env, setup.algorithm.act, count, record_paths=paths)
+    program = devices.lower(setup.mesh, jax.vmap(evaluate), agent, keys).compile()
     return jax.device_get(program(agent, keys))
 
 
 def final_evaluation(
-    job: Job, env: Environment, agent: Any, keys: jax.Array
+    setup: RunSetup, env: Environment, agent: Any, keys: jax.Array
 ) -> tuple[list[Result], Episodes]:
     """Play the headline episodes and, where there are goals, five per group for both SR5.
 
     -> one result per member, and the headline episodes with their paths.
     """
-    config = job.config.eval
+    config = setup.config.eval
     play_keys, removal_keys, obstacle_keys = jax.vmap(lambda k: jax.random.split(k, 3))(keys).T
-    episodes = play(job, env, agent, play_keys, config.final_episodes, paths=True)
-    results = summarise(job, episodes)
+    episodes = play(setup, env, agent, play_keys, config.final_episodes, paths=True)
+    results = summarise(setup, episodes)
     if goals := env.spec.num_goals:
         groups = (config.sr5_groups, goal_reaching.GROUP_SIZE)
         count = groups[0] * groups[1]
-        free = play(job, env, agent, removal_keys, count).goals
-        blocked_env = job.experiment.make_env(job.config.env, True)
-        blocked = play(job, blocked_env, agent, obstacle_keys, count).goals
+        free = play(setup, env, agent, removal_keys, count).goals
+        blocked_env = setup.experiment.make_env(setup.config.env, True)
+        blocked = play(setup, blocked_env, agent, obstacle_keys, count).goals
         for i, result in enumerate(results):
             reached = free[i].reshape(groups)
             result["eval/removal_sr5"] = goal_reaching.removal_sr5(reached, goals)
             result["eval/removal_sr5_reference"] = goal_reaching.removal_sr5_reference(reached, goals)
             result["eval/obstacle_sr5"] = goal_reaching.obstacle_sr5(blocked[i].reshape(groups))
-    if (study := job.experiment.study) is not None:
+    if (study := setup.experiment.study) is not None:
         for result, paths in zip(results, episodes.paths, strict=True):
-            result |= study.measure(job.config.env, paths)
+            result |= study.measure(setup.config.env, paths)
     return results, episodes
 
 
-def save_episodes(job: Job, folder: Path, episodes: Episodes) -> None:
+def save_episodes(setup: RunSetup, folder: Path, episodes: Episodes) -> None:
     """Keep what the map shows of the headline episodes: `paths` [members, N, T + 1, 2], `goals`
     and `returns` [members, N]. Nothing where the task has no map."""
-    if job.env.spec.scene is not None:
+    if setup.env.spec.scene is not None:
         np.savez_compressed(
             folder / run_folder.EPISODES,
             paths=np.asarray(episodes.paths[..., :2], np.float32),
@@ -83,35 +83,35 @@ def save_episodes(job: Job, folder: Path, episodes: Episodes) -> None:
         )
 
 
-def draw(job: Job, folder: Path, episodes: Episodes, results: Sequence[Result]) -> None:
+def draw(setup: RunSetup, folder: Path, episodes: Episodes, results: Sequence[Result]) -> None:
     """Draw learning curves, trajectories where there is a map, and the sweep where there is one."""
     records = run_folder.read_records(folder / run_folder.METRICS)
-    plots.curves(records, job.experiment.name, folder / "curves.png")
-    draw_trajectories(job, folder, episodes, results)
-    for name in job.config.grid:
-        plots.sweep(results, name, job.env.spec.num_goals, folder / f"sweep_{name}.png")
+    plots.curves(records, setup.experiment.name, folder / "curves.png")
+    draw_trajectories(setup, folder, episodes, results)
+    for name in setup.config.grid:
+        plots.sweep(results, name, setup.env.spec.num_goals, folder / f"sweep_{name}.png")
 
 
-def draw_study(job: Job, folder: Path, episodes: Episodes, agent: Any) -> None:
+def draw_study(setup: RunSetup, folder: Path, episodes: Episodes, agent: Any) -> None:
     """Draw what the domain itself has to show, of the first member. agent: leaves [members, ...];
     all processes must call it, the first one draws."""
-    if (study := job.experiment.study) is None:
+    if (study := setup.experiment.study) is None:
         return
     take = jax.jit(
         lambda tree: jax.tree.map(lambda x: x[0], tree),
-        out_shardings=devices.everywhere(job.mesh),
+        out_shardings=devices.everywhere(setup.mesh),
     )
     first = jax.device_get(take(agent))
     if hosts.is_first():
-        act = jax.jit(partial(job.algorithm.act, first))
-        study.draw(job.config.env, act, episodes.paths[0], folder)
+        act = jax.jit(partial(setup.algorithm.act, first))
+        study.draw(setup.config.env, act, episodes.paths[0], folder)
 
 
 def draw_trajectories(
-    job: Job, folder: Path, episodes: Episodes, results: Sequence[Result]
+    setup: RunSetup, folder: Path, episodes: Episodes, results: Sequence[Result]
 ) -> None:
     """Draw every member's episodes on the map, where the task has one."""
-    if (scene := job.env.spec.scene) is not None:
+    if (scene := setup.env.spec.scene) is not None:
         titles = [_title(result) for result in results]
         path = folder / "trajectories.png"
         plots.trajectories([scene] * len(titles), episodes.paths, episodes.goals, titles, path)

@@ -12,7 +12,7 @@ from drac_jax.runs.hardware import devices
 from drac_jax.training import sweep
 from drac_jax.training.evaluate import Episodes
 from drac_jax.training.evaluate import make_evaluate
-from drac_jax.runs.setup.run_setup import Job
+from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.training.loop import Sums
 from drac_jax.training.loop import TrainState
 
@@ -30,48 +30,48 @@ class Programs(NamedTuple):
     evaluate: Callable
 
 
-def compile_all(job: Job, carry: Carry, keys: Any, eval_keys: Any, hparams: Any) -> Programs:
+def compile_all(setup: RunSetup, carry: Carry, keys: Any, eval_keys: Any, hparams: Any) -> Programs:
     """Compile ahead of time, so that training time is training time. carry: from
-    `job.abstract_state` and `sums_shapes`; the rest lives on the devices of the job."""
+    `setup.abstract_state` and `sums_shapes`; the rest lives on the devices of the setup."""
 
     def advance(carry: Carry, strides: jax.Array, slow_updates: jax.Array) -> tuple[Carry, None]:
-        return job.functions.advance(*carry, strides, slow_updates), None
+        return setup.functions.advance(*carry, strides, slow_updates), None
 
-    count = jax.ShapeDtypeStruct((), jnp.int32, sharding=devices.everywhere(job.mesh))
+    count = jax.ShapeDtypeStruct((), jnp.int32, sharding=devices.everywhere(setup.mesh))
     lowered = (
-        lower_init(job, carry[0], (keys, hparams)),
-        lower_members(job, advance, carry, count, count),
-        devices.lower(job.mesh, jax.vmap(_make_inspect(job)), carry[0].agent, eval_keys),
+        lower_init(setup, carry[0], (keys, hparams)),
+        lower_members(setup, advance, carry, count, count),
+        devices.lower(setup.mesh, jax.vmap(_make_inspect(setup)), carry[0].agent, eval_keys),
     )
     with ThreadPoolExecutor() as pool:
         init, piece, evaluate = pool.map(Lowered.compile, lowered)
-    return Programs(init, piece, jax.jit(jax.vmap(job.functions.means)), evaluate)
+    return Programs(init, piece, jax.jit(jax.vmap(setup.functions.means)), evaluate)
 
 
-def lower_init(job: Job, state: TrainState, start: Any) -> Lowered:
+def lower_init(setup: RunSetup, state: TrainState, start: Any) -> Lowered:
     """Lower (keys, hparams) -> states, which live as those of `state` do."""
     places = jax.tree.map(lambda x: x.sharding, state)
-    return devices.lower(job.mesh, jax.vmap(job.functions.init), *start, out_shardings=places)
+    return devices.lower(setup.mesh, jax.vmap(setup.functions.init), *start, out_shardings=places)
 
 
-def lower_members(job: Job, function: Callable, carry: Any, *shared: Any) -> Lowered:
+def lower_members(setup: RunSetup, function: Callable, carry: Any, *shared: Any) -> Lowered:
     """Lower a member's (carry, *shared) -> (carry, results) for all of them, in place. carry,
     shared: shapes with shardings, the shared ones of scalars."""
     places = jax.tree.map(lambda x: x.sharding, carry)
-    outputs = (places, devices.everywhere(job.mesh))
+    outputs = (places, devices.everywhere(setup.mesh))
     program = sweep.over_members(function)
-    return devices.lower(job.mesh, program, carry, *shared, out_shardings=outputs, donate_argnums=0)
+    return devices.lower(setup.mesh, program, carry, *shared, out_shardings=outputs, donate_argnums=0)
 
 
-def sums_shapes(job: Job, state: TrainState) -> Sums:
+def sums_shapes(setup: RunSetup, state: TrainState) -> Sums:
     """Compute the shapes of all members' sums, and where they live: every device has them all."""
-    shapes = jax.eval_shape(jax.vmap(job.functions.no_sums), state)
-    return jax.tree.map(lambda x: x.update(sharding=devices.everywhere(job.mesh)), shapes)
+    shapes = jax.eval_shape(jax.vmap(setup.functions.no_sums), state)
+    return jax.tree.map(lambda x: x.update(sharding=devices.everywhere(setup.mesh)), shapes)
 
 
-def _make_inspect(job: Job) -> Callable[[Any, jax.Array], tuple[Episodes, Any]]:
+def _make_inspect(setup: RunSetup) -> Callable[[Any, jax.Array], tuple[Episodes, Any]]:
     """Make (agent, key) -> its episodes, and whether each leaf of it is finite."""
-    evaluate = make_evaluate(job.env, job.algorithm.act, job.config.eval.episodes)
+    evaluate = make_evaluate(setup.env, setup.algorithm.act, setup.config.eval.episodes)
 
     def inspect(agent: Any, key: jax.Array) -> tuple[Episodes, Any]:
         return evaluate(agent, key), jax.tree.map(lambda x: jnp.isfinite(x).all(), agent)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from drac_jax.runs.setup import run_setup
 from drac_jax.runs.storage.checkpoint import Checkpoints
-from drac_jax.runs.storage.checkpoint import Saved
-from drac_jax.runs.setup.run_setup import Job
+from drac_jax.runs.storage.checkpoint import RunState
+from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.runs.execution.programs import Carry
 from drac_jax.runs.storage.console import Reporter
 
@@ -15,28 +15,28 @@ class NoCheckpoint(ValueError):
 
 
 def newest(
-    job: Job, like: Carry, checkpoints: Checkpoints, unfinished: Path, reporter: Reporter
-) -> tuple[Saved, int]:
+    setup: RunSetup, like: Carry, checkpoints: Checkpoints, unfinished: Path, reporter: Reporter
+) -> tuple[RunState, int]:
     """Restore the newest state of a run, be it within an epoch or at the end of one. -> with the
     iterations until then.
 
     like: the shapes; checkpoints: of ends of epochs; unfinished: the folder of what was saved
     within an epoch. Raises as `load` does.
     """
-    per_epoch = job.schedule.iterations_per_epoch
+    per_epoch = setup.schedule.iterations_per_epoch
     if unfinished.exists():
         within = Checkpoints(unfinished, keep=1)
         whole = max(checkpoints.numbers(), default=0) * per_epoch
         if max(within.numbers(), default=-1) >= whole:
             try:
-                return load(job, like, within, reporter)
+                return load(setup, like, within, reporter)
             except NoCheckpoint:
                 pass  # it was damaged, as was said
-    saved, epoch = load(job, (like[0], None), checkpoints, reporter)
+    saved, epoch = load(setup, (like[0], None), checkpoints, reporter)
     return saved, epoch * per_epoch
 
 
-def load(job: Job, like: Saved, checkpoints: Checkpoints, reporter: Reporter) -> tuple[Saved, int]:
+def load(setup: RunSetup, like: RunState, checkpoints: Checkpoints, reporter: Reporter) -> tuple[RunState, int]:
     """Restore the newest readable checkpoint, and its number; a damaged newer one is dropped.
 
     Raises NoCheckpoint where none can be read, ValueError where it was written with another
@@ -44,13 +44,13 @@ def load(job: Job, like: Saved, checkpoints: Checkpoints, reporter: Reporter) ->
     """
     for number in checkpoints.numbers():
         try:
-            meta = checkpoints.meta(number)
-            if not (found := run_setup.mismatch(meta, job)):
-                return checkpoints.restore(number, like), number
+            meta, state = checkpoints.meta(number), checkpoints.restore(number, like)
         except Exception as error:  # Orbax raises whatever its storage does
             first_line = (str(error) or type(error).__name__).splitlines()[0]
             reporter.say(f"checkpoint {number} is damaged, using the one before it: {first_line}")
             checkpoints.drop(number)
             continue
+        if not (found := run_setup.mismatch(meta, setup)):
+            return state, number
         raise ValueError(f"the checkpoint was written with another config: {'; '.join(found)}")
     raise NoCheckpoint("there is no checkpoint that can be read; start a new run")

@@ -22,7 +22,7 @@ from drac_jax.training import sweep
 from drac_jax.runs.setup import run_setup
 from drac_jax.runs.storage.checkpoint import STATES_ON_DISK
 from drac_jax.runs.storage.checkpoint import Checkpoints
-from drac_jax.runs.setup.run_setup import Job
+from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.runs.execution.programs import Carry
 from drac_jax.runs.execution.programs import Programs
 from drac_jax.runs.execution.programs import compile_all
@@ -43,19 +43,19 @@ class Run:
     deadline: of `time.monotonic`, by which all must be saved; None for none.
     """
 
-    def __init__(self, job: Job, folder: Path, reporter: Reporter, deadline: float | None = None):
-        self.job, self.folder, self.reporter = job, folder, reporter
-        self.shapes = run_setup.abstract_state(job)
+    def __init__(self, setup: RunSetup, folder: Path, reporter: Reporter, deadline: float | None = None):
+        self.setup, self.folder, self.reporter = setup, folder, reporter
+        self.shapes = run_setup.abstract_state(setup)
         size = run_setup.state_bytes(self.shapes)
         run_folder.check_writable(folder, STATES_ON_DISK * size)
-        run_setup.check_state_memory(self.shapes, job.mesh)
+        run_setup.check_state_memory(self.shapes, setup.mesh)
         self.checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS)
         self.unfinished = folder / run_folder.UNFINISHED
-        self.sums_shapes = sums_shapes(job, self.shapes)
+        self.sums_shapes = sums_shapes(setup, self.shapes)
         # On the host: on the devices, each epoch's would be a program of its own.
         self.no_sums = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self.sums_shapes)
-        start = (*sweep.keys(job.members), job.members.hparams)
-        self.train_keys, self.eval_keys, self.hparams = devices.copies(job.mesh, start)
+        start = (*sweep.keys(setup.members), setup.members.hparams)
+        self.train_keys, self.eval_keys, self.hparams = devices.copies(setup.mesh, start)
         self.writes = hosts.is_first()
         self.stop, self.pace = Stop(reporter, deadline), pace.Pace()
         self.save_seconds = size / DISK_SPEED  # evaluation included
@@ -64,9 +64,9 @@ class Run:
 
     def start(self) -> dict[str, Any]:
         """Train from the beginning. -> the summary."""
-        facts = {"spec": run_setup.spec_record(self.job), **machine.environment_facts()}
+        facts = {"spec": run_setup.spec_record(self.setup), **machine.environment_facts()}
         if self.writes:
-            run_folder.write_json(self.folder / run_folder.CONFIG, run_setup.identity(self.job) | facts)
+            run_folder.write_json(self.folder / run_folder.CONFIG, run_setup.identity(self.setup) | facts)
             # Records of a start that came to nothing.
             (self.folder / run_folder.METRICS).unlink(missing_ok=True)
         programs = self._compile()
@@ -79,33 +79,33 @@ class Run:
         none: the run was killed before its first. -> the summary."""
         try:
             like, places = (self.shapes, self.sums_shapes), (self.checkpoints, self.unfinished)
-            (state, sums), self.begun = restore.newest(self.job, like, *places, self.reporter)
+            (state, sums), self.begun = restore.newest(self.setup, like, *places, self.reporter)
         except restore.NoCheckpoint:
             self.reporter.say(f"{self.folder} has no checkpoint yet: starting from the beginning")
             return self.start()
-        epoch, rest = divmod(self.begun, self.job.schedule.iterations_per_epoch)
+        epoch, rest = divmod(self.begun, self.setup.schedule.iterations_per_epoch)
         if self.writes:
             run_folder.drop_records_after(self.folder / run_folder.METRICS, epoch)
-        total = self.job.schedule.epochs
+        total = self.setup.schedule.epochs
         inside = f" and {rest:,} iterations" if rest else ""
         self.reporter.say(f"resuming {self.folder} after epoch {epoch} of {total}{inside}")
         return self._train(self._compile(), (state, sums or self.no_sums))
 
     def _compile(self) -> Programs:
-        last = compile_times.last(self.job)
+        last = compile_times.last(self.setup)
         expected = "" if last is None else f", {last:.0f} s last time"
         self.reporter.busy(f"compiling (once per run{expected})")
         began = time.perf_counter()
         given = (self.train_keys, self.eval_keys, self.hparams)
-        programs = compile_all(self.job, (self.shapes, self.sums_shapes), *given)
+        programs = compile_all(self.setup, (self.shapes, self.sums_shapes), *given)
         self.compile_seconds = time.perf_counter() - began
         self.reporter.say(f"compiled in {self.compile_seconds:.1f} s")
         if self.writes:
-            compile_times.keep(self.job, self.compile_seconds)
+            compile_times.keep(self.setup, self.compile_seconds)
         return programs
 
     def _train(self, programs: Programs, carry: Carry) -> dict[str, Any]:
-        schedule = self.job.schedule
+        schedule = self.setup.schedule
         first, rest = divmod(self.begun, schedule.iterations_per_epoch)
         with self.stop.listening(), hosts.together():
             for epoch in range(first + 1, schedule.epochs + 1):
@@ -118,7 +118,7 @@ class Run:
 
     def _train_epoch(self, programs: Programs, carry: Carry, epoch: int, done: int) -> Carry:
         """Train the strides of an epoch that are not done, piece by piece. Raises Interrupted."""
-        schedule = self.job.schedule
+        schedule = self.setup.schedule
         total = schedule.iterations_per_epoch // schedule.stride
         segment = schedule.segment // schedule.stride
         while done < total:
@@ -149,11 +149,11 @@ class Run:
 
     def _save_unfinished(self, carry: Carry, epoch: int, iterations: int) -> None:
         """Save a run within an epoch, and stop it."""
-        schedule = self.job.schedule
+        schedule = self.setup.schedule
         number = (epoch - 1) * schedule.iterations_per_epoch + iterations
         place = Checkpoints(self.unfinished, keep=1)
         if number not in place.numbers():
-            place.save(number, carry, run_setup.identity(self.job))
+            place.save(number, carry, run_setup.identity(self.setup))
         raise Interrupted(
             f"stopped after {iterations:,} of {schedule.iterations_per_epoch:,} iterations of "
             f"epoch {epoch} of {schedule.epochs}, all saved"
@@ -161,31 +161,31 @@ class Run:
 
     def _end_epoch(self, programs: Programs, carry: Carry, epoch: int) -> None:
         """Evaluate, record and save an epoch. Raises Interrupted where it is time to stop."""
-        job, (state, sums), began = self.job, carry, time.perf_counter()
+        setup, (state, sums), began = self.setup, carry, time.perf_counter()
         evaluated = programs.evaluate(state.agent, self._keys(epoch))
         scalars, (episodes, finite) = jax.device_get((programs.means(sums), evaluated))
-        records = self._records(epoch, scalars, final_evaluation.summarise(job, episodes))
+        records = self._records(epoch, scalars, final_evaluation.summarise(setup, episodes))
         self._check_finite(records, finite)
         if self.writes:
             run_folder.append_records(self.folder / run_folder.METRICS, records)
         self.reporter.log(records)
-        asked = self.stop.asked or self._time_is_up(job.schedule.iterations_per_epoch)
-        stop, is_last = hosts.any_asks(asked), epoch == job.schedule.epochs
-        if stop or epoch % job.config.checkpoint_every == 0 or is_last:
-            self.checkpoints.save(epoch, (state, None), run_setup.identity(job))
+        asked = self.stop.asked or self._time_is_up(setup.schedule.iterations_per_epoch)
+        stop, is_last = hosts.any_asks(asked), epoch == setup.schedule.epochs
+        if stop or epoch % setup.config.checkpoint_every == 0 or is_last:
+            self.checkpoints.save(epoch, (state, None), run_setup.identity(setup))
             if self.writes:
                 shutil.rmtree(self.unfinished, ignore_errors=True)
             self.save_seconds = time.perf_counter() - began
         self.reporter.busy(self._progress(epoch, records))
         if stop and not is_last:
-            raise Interrupted(f"stopped after epoch {epoch} of {job.schedule.epochs}, all saved")
+            raise Interrupted(f"stopped after epoch {epoch} of {setup.schedule.epochs}, all saved")
 
     def _keys(self, epoch: int) -> jax.Array:
         """Derive an epoch's evaluation keys, the same whether resumed or not."""
         return jax.vmap(jax.random.fold_in, (0, None))(self.eval_keys, epoch)
 
     def _records(self, epoch: int, scalars: dict, results: list[Record]) -> list[Record]:
-        config, schedule = self.job.config.train, self.job.schedule
+        config, schedule = self.setup.config.train, self.setup.schedule
         when = {
             "epoch": epoch,
             "env_steps": schedule.env_steps(config, epoch),
@@ -222,12 +222,12 @@ class Run:
 
     def _progress(self, epoch: int, records: list[Record]) -> str:
         """Describe an epoch in one line; figures are means over the members."""
-        job = self.job
-        steps = job.schedule.env_steps(job.config.train, epoch)
+        setup = self.setup
+        steps = setup.schedule.env_steps(setup.config.train, epoch)
         rate = self._iterations(epoch) / self.train_seconds
-        each = job.config.train.num_envs * job.config.train.steps_per_iteration
+        each = setup.config.train.num_envs * setup.config.train.steps_per_iteration
         speed = rate * each * len(records)
-        left = (self._iterations(job.schedule.epochs) - self._iterations(epoch)) / rate
+        left = (self._iterations(setup.schedule.epochs) - self._iterations(epoch)) / rate
         shown = {
             "return": "eval/return",
             "goals": "eval/reachable_modes",
@@ -240,7 +240,7 @@ class Run:
         ]
         return " | ".join(
             [
-                f"{steps:,} of {job.config.train.env_steps:,} env steps",
+                f"{steps:,} of {setup.config.train.env_steps:,} env steps",
                 f"{speed:,.0f} steps/s",
                 *means,
                 f"{console.duration(left)} left",
@@ -249,30 +249,30 @@ class Run:
 
     def _iterations(self, epoch: int) -> int:
         """Count the iterations of this process until the end of an epoch."""
-        return epoch * self.job.schedule.iterations_per_epoch - self.begun
+        return epoch * self.setup.schedule.iterations_per_epoch - self.begun
 
     def _finish(self, programs: Programs, state: TrainState) -> dict[str, Any]:
         """Play the final evaluation and write summary and pictures."""
         self.reporter.busy("final evaluation")
-        keys = self._keys(self.job.schedule.epochs + 1)
-        results, episodes = final_evaluation.final_evaluation(self.job, self.job.env, state.agent, keys)
+        keys = self._keys(self.setup.schedule.epochs + 1)
+        results, episodes = final_evaluation.final_evaluation(self.setup, self.setup.env, state.agent, keys)
         summary = {
-            "experiment": self.job.experiment.name,
+            "experiment": self.setup.experiment.name,
             "seeds": results,
             "timings": self._timings(),
             **machine.environment_facts(),
         }
         if self.writes:
-            final_evaluation.save_episodes(self.job, self.folder, episodes)
+            final_evaluation.save_episodes(self.setup, self.folder, episodes)
             run_folder.write_json(self.folder / run_folder.SUMMARY, summary)
-            final_evaluation.draw(self.job, self.folder, episodes, results)
-        final_evaluation.draw_study(self.job, self.folder, episodes, state.agent)
+            final_evaluation.draw(self.setup, self.folder, episodes, results)
+        final_evaluation.draw_study(self.setup, self.folder, episodes, state.agent)
         return summary
 
     def _timings(self) -> dict[str, float]:
         """Report speeds summed over the members, of what this process trained."""
-        config, iterations = self.job.config.train, self._iterations(self.job.schedule.epochs)
-        rate = len(self.job.members.seeds) / self.train_seconds if self.train_seconds else 0.0
+        config, iterations = self.setup.config.train, self._iterations(self.setup.schedule.epochs)
+        rate = len(self.setup.members.seeds) / self.train_seconds if self.train_seconds else 0.0
         each = config.steps_per_iteration * config.num_envs
         return {
             "compile_s": self.compile_seconds,

@@ -15,25 +15,24 @@ from drac_jax.training.schedule import TrainConfig
 from drac_jax.types import Environment, Scene
 
 DEFAULT_PRESET = "default"
+FORMER = {"parts": "chunks", "part": "chunk"}  # fields of RunConfig that had other names
 
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Episodes of an evaluation: after each epoch, and at the end, where removal and obstacle
-    SR5 play `sr5_groups` groups of five more."""
+    """Episodes of an evaluation."""
 
-    episodes: int = 30
-    final_episodes: int = 100
-    sr5_groups: int = 100
+    episodes: int = 30  # after each epoch
+    final_episodes: int = 100  # at the end
+    sr5_groups: int = 100  # groups of five more episodes at the end, for each SR5
 
 
 @dataclass(frozen=True)
-class RunConfig[EnvOptions, Options, HParams]:
-    """Every value of a run. seeds: how many, from `seed` on, in one vmapped program.
+class RunConfig[EnvOptions, Options, HParams, Grid]:
+    """Every value of a run.
 
-    env, algorithm: options of the environment and of the method (static); hparams: floats;
-    checkpoint_every: epochs; parts: groups of members (seeds x grid) that train one after the
-    other, 0 for as few as fit in memory; part: the group that this run trains, 0 for all.
+    env, algorithm: options of the environment and of the method, static; hparams: floats; grid:
+    the swept ones of them, (name -> values).
     """
 
     env: EnvOptions
@@ -41,12 +40,14 @@ class RunConfig[EnvOptions, Options, HParams]:
     hparams: HParams
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
-    seeds: int = 1
-    seed: int = 0
-    checkpoint_every: int = 1
-    grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    parts: int = 0
-    part: int = 0
+    seeds: int = 1  # how many seeds train at once, from `seed` on, in one program
+    seed: int = 0  # the first seed
+    checkpoint_every: int = 1  # epochs between checkpoints
+    grid: Grid = field(default_factory=dict)  # type: ignore[assignment]
+    # Equal groups of members (seeds x grid) that train one after the other; 0 for as few as fit in
+    # memory.
+    chunks: int = 0
+    chunk: int = 0  # the one of these groups that this run trains, from 1; 0 for all
 
 
 class Perturbed(NamedTuple):
@@ -102,10 +103,10 @@ def method_of(experiment: Experiment) -> Method:
 
 
 def members_of(config: RunConfig) -> sweep.Members:
-    """Cross the run's seeds with its grid, and take its part of them."""
+    """Cross the run's seeds with its grid, and take its chunk of them."""
     seeds = range(config.seed, config.seed + config.seeds)
     everyone = sweep.members(config.hparams, seeds, config.grid)
-    return sweep.part(everyone, config.part, config.parts) if config.part else everyone
+    return sweep.chunk(everyone, config.chunk, config.chunks) if config.chunk else everyone
 
 
 def count_members(config: RunConfig) -> int:
@@ -148,6 +149,11 @@ def to_dict(config: Any) -> Any:
     if isinstance(config, Mapping):
         return {name: to_dict(value) for name, value in config.items()}
     return list(config) if isinstance(config, tuple) else config
+
+
+def renamed(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the fields of a saved RunConfig the names that they have now."""
+    return {FORMER.get(name, name): value for name, value in saved.items()}
 
 
 def from_dict(default: Any, saved: Any) -> Any:

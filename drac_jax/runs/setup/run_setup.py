@@ -1,4 +1,4 @@
-"""A job: an experiment with every value settled and validated, before anything is compiled."""
+"""A run's setup: an experiment with every value settled and validated, before compiling."""
 
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from drac_jax.types import Algorithm, Environment
 MEMORY_SHARE = 0.8  # of what is free; the rest is for networks, compiler and evaluation
 
 
-class Job(NamedTuple):
+class RunSetup(NamedTuple):
     """A validated run: the values, the environment, the functions of one member, the devices."""
 
     experiment: Experiment
@@ -40,10 +40,10 @@ class Job(NamedTuple):
 
 def prepare(
     experiment: Experiment, config: RunConfig, preset: str, num_devices: int | None = None
-) -> tuple[Job, list[str]]:
+) -> tuple[RunSetup, list[str]]:
     """Validate everything that can be validated before compiling.
 
-    num_devices: of each process, None for as many as the run can use. -> the job and warnings.
+    num_devices: of each process, None for as many as the run can use. -> the setup, and warnings.
     Raises ValueError, one line that says what to do.
     """
     env, warnings = _checked(experiment, config)
@@ -53,37 +53,38 @@ def prepare(
     check_memory(config, env, len(members.seeds), mesh)
     functions = loop.make_train(env, algorithm, config.train)
     schedule = make_schedule(config.train, algorithm.slow_period)
-    job = Job(experiment, config, preset, env, algorithm, members, schedule, functions, mesh)
-    return job, warnings + notes
+    setup = RunSetup(experiment, config, preset, env, algorithm, members, schedule, functions, mesh)
+    return setup, warnings + notes
 
 
-def identity(job: Job) -> dict[str, Any]:
+def identity(setup: RunSetup) -> dict[str, Any]:
     """Collect what a checkpoint must agree on to be resumed."""
-    config = exp.to_dict(job.config)
-    return {"experiment": job.experiment.name, "preset": job.preset, "config": config}
+    config = exp.to_dict(setup.config)
+    return {"experiment": setup.experiment.name, "preset": setup.preset, "config": config}
 
 
-def spec_record(job: Job) -> dict[str, Any]:
+def spec_record(setup: RunSetup) -> dict[str, Any]:
     """Collect what a policy needs to be loaded without its environment."""
-    spec = job.env.spec
+    spec = setup.env.spec
     return {
         "name": spec.name,
         "obs_size": spec.obs_size,
         "action_size": spec.action_size,
         "max_steps": spec.max_steps,
         "num_goals": spec.num_goals,
-        "method": job.experiment.method,
+        "method": setup.experiment.method,
     }
 
 
-def mismatch(saved: dict[str, Any], job: Job) -> list[str]:
-    """Name the values in which a checkpoint's identity differs from this job's."""
-    return exp.differences(saved, identity(job))
+def mismatch(saved: dict[str, Any], setup: RunSetup) -> list[str]:
+    """Name the values in which a checkpoint's identity differs from this setup's."""
+    config = exp.from_dict(setup.config, exp.renamed(saved["config"]))
+    return exp.differences(saved | {"config": exp.to_dict(config)}, identity(setup))
 
 
-def replay_bytes(job: Job) -> int:
+def replay_bytes(setup: RunSetup) -> int:
     """Count the bytes of all members' replays."""
-    return len(job.members.seeds) * _replay_bytes(job.config, job.env)
+    return len(setup.members.seeds) * _replay_bytes(setup.config, setup.env)
 
 
 def state_bytes(state: TrainState) -> int:
@@ -91,11 +92,11 @@ def state_bytes(state: TrainState) -> int:
     return _tree_bytes(state)
 
 
-def abstract_state(job: Job) -> TrainState:
+def abstract_state(setup: RunSetup) -> TrainState:
     """Compute the shapes of all members' states, and where they live, without computing them."""
-    keys, _ = jax.eval_shape(lambda: sweep.keys(job.members))
-    state = jax.eval_shape(jax.vmap(job.functions.init), keys, job.members.hparams)
-    places = devices.state_shardings(job.mesh, state, job.env, job.config.train.num_envs)
+    keys, _ = jax.eval_shape(lambda: sweep.keys(setup.members))
+    state = jax.eval_shape(jax.vmap(setup.functions.init), keys, setup.members.hparams)
+    places = devices.state_shardings(setup.mesh, state, setup.env, setup.config.train.num_envs)
     return jax.tree.map(lambda x, place: x.update(sharding=place), state, places)
 
 
@@ -145,9 +146,9 @@ def check_state_memory(state: TrainState, mesh: Mesh) -> None:
         )
 
 
-def fewest_parts(experiment: Experiment, config: RunConfig, num_devices: int | None = None) -> int:
-    """Count the equal parts of the members that must train one after the other to fit in memory:
-    replays and agents, which are most of a state. One part a member where even one does not.
+def fewest_chunks(experiment: Experiment, config: RunConfig, num_devices: int | None = None) -> int:
+    """Count the equal chunks of the members that must train one after the other to fit in memory:
+    replays and agents, which are most of a state. One chunk a member where even one does not.
     Raises ValueError for values that cannot be run."""
     env, _ = _checked(experiment, config)
     algorithm = _make_algorithm(experiment, env, config)
@@ -155,10 +156,10 @@ def fewest_parts(experiment: Experiment, config: RunConfig, num_devices: int | N
         lambda key: algorithm.init(key, config.hparams, env.spec.obs_size), jax.random.key(0)
     )
     each, count = _replay_bytes(config, env) + _tree_bytes(agent), exp.count_members(config)
-    for parts in (n for n in range(1, count + 1) if count % n == 0):
-        mesh, _ = devices.choose(num_devices, count // parts, config.train.strata)
-        if each * (count // parts) <= _free_bytes(mesh):
-            return parts
+    for chunks in (n for n in range(1, count + 1) if count % n == 0):
+        mesh, _ = devices.choose(num_devices, count // chunks, config.train.strata)
+        if each * (count // chunks) <= _free_bytes(mesh):
+            return chunks
     return count
 
 

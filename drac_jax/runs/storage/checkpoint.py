@@ -14,7 +14,7 @@ from drac_jax.training.loop import TrainState
 KEEP = 2  # the newest, and the one to fall back to
 STATES_ON_DISK = KEEP + 2  # at once: those, one being written, that of an unfinished epoch
 
-Saved = tuple[TrainState, Sums | None]  # None at the end of an epoch
+RunState = tuple[TrainState, Sums | None]  # None at the end of an epoch
 
 
 class Checkpoints:
@@ -35,7 +35,7 @@ class Checkpoints:
         """List the numbers of complete checkpoints, the newest first."""
         return sorted(self._manager.all_steps(), reverse=True)
 
-    def save(self, number: int, saved: Saved, meta: dict[str, Any]) -> None:
+    def save(self, number: int, saved: RunState, meta: dict[str, Any]) -> None:
         """Write a checkpoint; it appears under its name only when it is whole."""
         state, sums = saved
         arrays = _key_data(state)
@@ -52,7 +52,7 @@ class Checkpoints:
         """Read the configuration that a checkpoint was written with."""
         return self._restore(number, meta=ocp.args.JsonRestore())["meta"]
 
-    def restore(self, number: int, like: Saved) -> Saved:
+    def restore(self, number: int, like: RunState) -> RunState:
         """Read a run. like: the shapes; those without a sharding go to the first device."""
         state, sums = like
         arrays = _key_shapes(state)

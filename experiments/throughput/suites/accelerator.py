@@ -21,7 +21,7 @@ import jax
 from drac_jax.runs.storage import run_folder
 from experiments.throughput import timing
 from experiments.throughput.suites import diversity_kernel, drac_update, env_steps, replay_ring
-from experiments.throughput.suites.iteration import epoch, short_job, updates
+from experiments.throughput.suites.iteration import epoch, short_setup, updates
 
 Row = tuple[str, str]
 
@@ -80,15 +80,15 @@ TOY = Plan(
 
 def many_seeds(count: int, repeats: int) -> list[Row]:
     """Measure the iterations of many seeds that train at once."""
-    job = short_job("multigoal_amortized", "paper", 20, seeds=count)
-    (measured,) = timing.side_by_side([epoch("members", job)], repeats)
+    setup = short_setup("multigoal_amortized", "paper", 20, seeds=count)
+    (measured,) = timing.side_by_side([epoch("members", setup)], repeats)
     return [(f"{count} seeds, paper: seed-updates/s", f"{1 / measured.median:,.0f}")]
 
 
 def methods(repeats: int) -> list[Row]:
     """Measure an update of diffusion beside one of amortized, one seed."""
     made = [
-        updates(name, short_job(name, "paper", 20))
+        updates(name, short_setup(name, "paper", 20))
         for name in ("multigoal_amortized", "multigoal_diffusion")
     ]
     amortized, diffusion = timing.side_by_side(made, repeats)
@@ -97,14 +97,14 @@ def methods(repeats: int) -> list[Row]:
 
 def whole_run(title: str, name: str, preset: str, iterations: int, repeats: int) -> list[Row]:
     """Measure env steps per second while training, and of the simulation alone."""
-    job = short_job(name, preset, iterations)
-    num_envs = job.config.train.num_envs
+    setup = short_setup(name, preset, iterations)
+    num_envs = setup.config.train.num_envs
     both = [
-        epoch("training", job),
-        env_steps.contender("simulation", job.env, num_envs, iterations),
+        epoch("training", setup),
+        env_steps.contender("simulation", setup.env, num_envs, iterations),
     ]
     training, simulation = timing.side_by_side(both, repeats)
-    steps = num_envs * job.config.train.steps_per_iteration / training.median
+    steps = num_envs * setup.config.train.steps_per_iteration / training.median
     share = steps * simulation.median
     return [(f"{title}: env steps/s", f"{steps:,.0f} ({share:.0%} of simulation alone)")]
 

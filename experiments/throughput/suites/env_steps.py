@@ -132,10 +132,10 @@ def maze_rows(num_envs: int, repeats: int) -> tuple[list[str], dict[str, Any]]:
 
 def epoch_compile_seconds(name: str) -> float:
     """Compile the epoch of an experiment's default preset, for one seed."""
-    job, _ = run_setup.prepare(find(name), find(name).config(), "default")
-    state = run_setup.abstract_state(job)
+    setup, _ = run_setup.prepare(find(name), find(name).config(), "default")
+    state = run_setup.abstract_state(setup)
     began = time.perf_counter()
-    jax.jit(sweep.over_members(job.functions.epoch), donate_argnums=0).lower(state).compile()
+    jax.jit(sweep.over_members(setup.functions.epoch), donate_argnums=0).lower(state).compile()
     return time.perf_counter() - began
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from drac_jax.runs.setup import run_setup
 from drac_jax.runs.setup.experiment import RunConfig
-from drac_jax.runs.setup.run_setup import Job
+from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.training import replay as ring
 from drac_jax.training import sweep
 from experiments import find
@@ -22,8 +22,8 @@ TASKS = ("multigoal_amortized", "pointmaze_simple_amortized")
 PRESETS = ("paper", "default")
 
 
-def short_job(name: str, preset: str, iterations: int, **changes: Any) -> Job:
-    """Prepare an experiment's job with epochs of `iterations` iterations."""
+def short_setup(name: str, preset: str, iterations: int, **changes: Any) -> RunSetup:
+    """Prepare an experiment's setup with epochs of `iterations` iterations."""
     config: RunConfig = replace(find(name).config(preset), **changes)
     each = config.train.num_envs * config.train.steps_per_iteration
     first = max(config.train.learning_starts, config.train.batch_size)
@@ -32,31 +32,31 @@ def short_job(name: str, preset: str, iterations: int, **changes: Any) -> Job:
     return run_setup.prepare(find(name), replace(config, train=train), preset)[0]
 
 
-def epoch(name: str, job: Job) -> timing.Contender:
-    """Make one epoch of all members of a job, of which a unit is one iteration of one member."""
-    keys, _ = sweep.keys(job.members)
-    holder = [jax.jit(jax.vmap(job.functions.init))(keys, job.members.hparams)]
-    compiled = jax.jit(sweep.over_members(job.functions.epoch), donate_argnums=0)
+def epoch(name: str, setup: RunSetup) -> timing.Contender:
+    """Make one epoch of all members of a setup, of which a unit is one iteration of one member."""
+    keys, _ = sweep.keys(setup.members)
+    holder = [jax.jit(jax.vmap(setup.functions.init))(keys, setup.members.hparams)]
+    compiled = jax.jit(sweep.over_members(setup.functions.epoch), donate_argnums=0)
 
     def call() -> Any:
         holder[0], metrics = compiled(holder[0])
         return holder[0], metrics
 
-    return timing.Contender(name, call, job.schedule.iterations_per_epoch * len(keys))
+    return timing.Contender(name, call, setup.schedule.iterations_per_epoch * len(keys))
 
 
-def updates(name: str, job: Job) -> timing.Contender:
+def updates(name: str, setup: RunSetup) -> timing.Contender:
     """Make the updates of an epoch alone, each on the same minibatch."""
-    keys, _ = sweep.keys(job.members)
-    hparams = jax.tree.map(lambda x: x[0], job.members.hparams)
-    state = jax.jit(job.functions.init)(keys[0], hparams)
-    shape = (job.algorithm.num_minibatches, job.config.train.batch_size)
+    keys, _ = sweep.keys(setup.members)
+    hparams = jax.tree.map(lambda x: x[0], setup.members.hparams)
+    state = jax.jit(setup.functions.init)(keys[0], hparams)
+    shape = (setup.algorithm.num_minibatches, setup.config.train.batch_size)
     batch = ring.sample(state.replay, keys[0], shape)
-    count = job.schedule.iterations_per_epoch
+    count = setup.schedule.iterations_per_epoch
     each = jax.random.split(jax.random.key(1), count)
 
     def scan(agent: Any) -> Any:
-        agent, metrics = jax.lax.scan(lambda a, k: job.algorithm.update(a, batch, k), agent, each)
+        agent, metrics = jax.lax.scan(lambda a, k: setup.algorithm.update(a, batch, k), agent, each)
         return agent, jax.tree.map(jnp.mean, metrics)
 
     compiled, holder = jax.jit(scan, donate_argnums=0), [state.agent]
@@ -78,9 +78,12 @@ def main(words: list[str]) -> None:
     made, pairs = [], []
     for name in TASKS:
         for preset in PRESETS:
-            job = short_job(name, preset, args.iterations)
-            pairs.append((f"{name}, {preset}", job))
-            made += [updates(f"{pairs[-1][0]}: update", job), epoch(f"{pairs[-1][0]}: all", job)]
+            setup = short_setup(name, preset, args.iterations)
+            pairs.append((f"{name}, {preset}", setup))
+            made += [
+                updates(f"{pairs[-1][0]}: update", setup),
+                epoch(f"{pairs[-1][0]}: all", setup),
+            ]
     timings = timing.side_by_side(made, args.repeats)
     ratios = {
         name: both.median / alone.median

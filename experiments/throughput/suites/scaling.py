@@ -21,7 +21,7 @@ import numpy as np
 from drac_jax.runs.execution.programs import lower_init, lower_members
 from drac_jax.runs.hardware import devices
 from drac_jax.runs.setup import run_setup
-from drac_jax.runs.setup.run_setup import Job
+from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.training import sweep
 from experiments import find
 from experiments.throughput import timing
@@ -34,7 +34,7 @@ class Progress(NamedTuple):
     """A run that goes on an epoch at a time. curve: name -> [epochs, members]; exchanges: of an
     update, by kind; seconds: of an iteration, one figure per epoch."""
 
-    job: Job
+    setup: RunSetup
     epoch: Any
     state: Any
     exchanges: Counter[str]
@@ -42,8 +42,8 @@ class Progress(NamedTuple):
     seconds: list[float]
 
 
-def job_on(count: int, seeds: int = 1, hidden: int = 256, **train: Any) -> Job:
-    """Make the job of a run on `count` devices. train: values of its TrainConfig."""
+def setup_on(count: int, seeds: int = 1, hidden: int = 256, **train: Any) -> RunSetup:
+    """Make the setup of a run on `count` devices. train: values of its TrainConfig."""
     experiment = find(EXPERIMENT)
     config = experiment.config()
     config = replace(
@@ -55,21 +55,21 @@ def job_on(count: int, seeds: int = 1, hidden: int = 256, **train: Any) -> Job:
     return run_setup.prepare(experiment, config, "default", count)[0]
 
 
-def begin(job: Job) -> Progress:
-    """Compile a job's programs and start its members."""
-    start = devices.copies(job.mesh, (sweep.keys(job.members)[0], job.members.hparams))
-    shapes = run_setup.abstract_state(job)
-    lowered = lower_init(job, shapes, start), lower_members(job, job.functions.epoch, shapes)
+def begin(setup: RunSetup) -> Progress:
+    """Compile a setup's programs and start its members."""
+    start = devices.copies(setup.mesh, (sweep.keys(setup.members)[0], setup.members.hparams))
+    shapes = run_setup.abstract_state(setup)
+    lowered = lower_init(setup, shapes, start), lower_members(setup, setup.functions.epoch, shapes)
     init, epoch = (program.compile() for program in lowered)
     state = jax.block_until_ready(init(*start))
-    return Progress(job, epoch, state, exchanges(epoch.as_text(), "update"), {}, [])
+    return Progress(setup, epoch, state, exchanges(epoch.as_text(), "update"), {}, [])
 
 
 def go_on(progress: Progress) -> Progress:
     """Train one epoch more."""
     began = time.perf_counter()
     state, scalars = jax.block_until_ready(progress.epoch(progress.state))
-    seconds = (time.perf_counter() - began) / progress.job.schedule.iterations_per_epoch
+    seconds = (time.perf_counter() - began) / progress.setup.schedule.iterations_per_epoch
     curve = {name: progress.curve.get(name, []) + [np.asarray(x)] for name, x in scalars.items()}
     return progress._replace(state=state, curve=curve, seconds=[*progress.seconds, seconds])
 
@@ -119,11 +119,11 @@ def main(words: list[str]) -> None:
         "learning_starts": 1,
         "epochs": args.repeats,
     }
-    runs = [begin(job_on(n, hidden=args.hidden, **train)) for n in counts]
-    moved = one_rounding_off(begin(job_on(1, hidden=args.hidden, **train)))
+    runs = [begin(setup_on(n, hidden=args.hidden, **train)) for n in counts]
+    moved = one_rounding_off(begin(setup_on(1, hidden=args.hidden, **train)))
     for _ in range(args.repeats):
         *runs, moved = (go_on(run) for run in (*runs, moved))
-    timings = [timing.Timing(devices.describe(r.job.mesh), 0.0, r.seconds) for r in runs]
+    timings = [timing.Timing(devices.describe(r.setup.mesh), 0.0, r.seconds) for r in runs]
     apart = max(largest_difference(runs[0], run) for run in runs)
     by_rounding = largest_difference(runs[0], moved)
     counted = dict(runs[-1].exchanges)

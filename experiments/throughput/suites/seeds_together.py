@@ -12,7 +12,7 @@ import jax
 from drac_jax.algorithms.registry import DracOptions
 from drac_jax.training import sweep
 from experiments.throughput import timing
-from experiments.throughput.suites.iteration import epoch, short_job
+from experiments.throughput.suites.iteration import epoch, short_setup
 
 SEEDS = 8
 SIZES = ((256, 256), (64, 64), (32, 32))
@@ -23,7 +23,7 @@ def contenders(hidden: tuple[int, ...], iterations: int) -> list[timing.Contende
     size = f"{hidden[0]}x{len(hidden)}"
     options = replace(DracOptions(), hidden=hidden)
     alone, together = (
-        short_job("multigoal_amortized", "default", iterations, algorithm=options, seeds=seeds)
+        short_setup("multigoal_amortized", "default", iterations, algorithm=options, seeds=seeds)
         for seeds in (1, SEEDS)
     )
     return [epoch(f"{size}: one by one", alone), epoch(f"{size}: {SEEDS} in one program", together)]

@@ -15,7 +15,7 @@ import pytest
 from drac_jax.runs.hardware.hosts import Cluster
 from drac_jax.runs.hardware.hosts import check
 from experiments.__main__ import main
-from tests.test_runs import PATIENCE, ROOT, TINY, Outcome, only_run_in, records_of, saved_epochs
+from tests.support.commands import PATIENCE, ROOT, TINY, Outcome, only_run_in, records_of, saved_epochs
 
 EPOCHS = 100  # so many that a signal after the first does not come too late
 WORDS = (*TINY[1:], "--train.epochs", EPOCHS, "--train.env-steps", 4000)

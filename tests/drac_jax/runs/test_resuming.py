@@ -14,7 +14,7 @@ import pytest
 
 from drac_jax.runs.execution import pace
 from drac_jax.runs.storage import run_lock
-from tests.test_runs import (
+from tests.support.commands import (
     EPOCHS,
     PATIENCE,
     ROOT,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_render import frames_of, scene_of
-from tests.test_runs import command
+from tests.support.drawings import frames_of, scene_of
+from tests.support.commands import command
 
 pytestmark = pytest.mark.heavy
 
