@@ -48,7 +48,7 @@ compare: $(STAMP) ## train methods side by side: EXP=multigoal ALGOS="amortized 
 	$(PY) -m experiments compare $(EXP) $(if $(ALGOS),--algos $(ALGOS)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 bench: $(STAMP) ## measure throughput: BENCH=update ARGS="..."
-	$(PY) -m experiments.throughput $(BENCH) $(ARGS)
+	$(PY) -m experiments bench $(BENCH) $(ARGS)
 
 decoder: $(STAMP) ## train a level decoder: CORPUS=<folder of text levels> ARGS="--seed 0 --steps 3000"
 	$(PY) -m experiments decoder $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)

@@ -41,6 +41,7 @@ class NetworkOptions:
     # bfloat16: emulated on a CPU that has no products of it.
     precision: Precision = "float32"
     layer_norm: bool = False  # normalise the input of the hidden layers' ReLU
+
     @property
     def style(self) -> Style:
         """How the networks compute."""

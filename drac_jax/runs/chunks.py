@@ -12,15 +12,14 @@ import numpy as np
 
 from drac_jax.runs import comparison
 from drac_jax.runs.execution import final_evaluation
-from drac_jax.runs.storage import run_folder
 from drac_jax.runs.hardware import machine
 from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.setup import run_setup
-from drac_jax.training.evaluate import Episodes
-from drac_jax.runs.setup.experiment import Experiment
-from drac_jax.runs.setup.experiment import RunConfig
+from drac_jax.runs.setup.experiment import Experiment, RunConfig
 from drac_jax.runs.setup.run_setup import RunSetup
+from drac_jax.runs.storage import run_folder
 from drac_jax.runs.storage.console import Reporter
+from drac_jax.training.evaluate import Episodes
 
 
 def prepare(
@@ -90,7 +89,9 @@ def _merge(chunks: dict[str, RunSetup], folder: Path, whole: RunConfig) -> dict[
     (folder / run_folder.METRICS).unlink(missing_ok=True)
     run_folder.append_records(folder / run_folder.METRICS, records)
     seeds = [seed for result in results.values() for seed in result.seeds]
-    timings = [run_folder.read_json(folder / name / run_folder.SUMMARY)["timings"] for name in chunks]
+    timings = [
+        run_folder.read_json(folder / name / run_folder.SUMMARY)["timings"] for name in chunks
+    ]
     one = next(iter(chunks.values()))
     summary = {
         "experiment": one.experiment.name,

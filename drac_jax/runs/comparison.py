@@ -6,19 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from drac_jax.figures import method_curves
-from drac_jax.figures import method_table
-from drac_jax.figures import plots
-from drac_jax.figures import quality_diversity
-from drac_jax.runs.storage import run_folder
-from drac_jax.runs.storage import console
-from drac_jax.runs.storage import run_lock
-from drac_jax.runs.setup import run_setup
-from drac_jax.runs.storage.checkpoint import STATES_ON_DISK
-from drac_jax.runs.setup.run_setup import RunSetup
-from drac_jax.runs.storage.console import Reporter
+from drac_jax.figures import method_curves, method_table, plots, quality_diversity
 from drac_jax.runs.execution.runner import Run
 from drac_jax.runs.execution.stopping import Interrupted
+from drac_jax.runs.setup import run_setup
+from drac_jax.runs.setup.run_setup import RunSetup
+from drac_jax.runs.storage import console, run_folder, run_lock
+from drac_jax.runs.storage.checkpoint import STATES_ON_DISK
+from drac_jax.runs.storage.console import Reporter
 from drac_jax.types import Scene
 
 COMPARISON, TABLE = "compare.json", "compare.md"
@@ -58,7 +53,9 @@ def train(
     for number, (name, setup) in enumerate(methods.items(), start=1):
         place = folder / name
         place.mkdir(exist_ok=True)
-        reporter.say(f"{number} of {len(methods)}: {setup.experiment.name} [{setup.preset}] -> {place}")
+        reporter.say(
+            f"{number} of {len(methods)}: {setup.experiment.name} [{setup.preset}] -> {place}"
+        )
         with run_lock.held(place):
             session = Run(setup, place, reporter, deadline)
             if why := _train_one(session, name):

@@ -9,38 +9,37 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from drac_jax.runs.hardware import cpu, devices
-from drac_jax.runs.execution import final_evaluation
-from drac_jax.runs import chunks
-from drac_jax.figures import plots
-from drac_jax.runs.storage import run_folder
-from drac_jax.runs.hardware import machine
-from drac_jax.runs.execution import restore
-from drac_jax.measures import wall_robustness
-from drac_jax.training import sweep
-from drac_jax.runs.setup import experiment as exp
-from drac_jax.runs.setup import run_setup
-from drac_jax.runs.storage.checkpoint import Checkpoints
-from drac_jax.training.evaluate import Episodes
-from drac_jax.training.evaluate import make_evaluate
-from drac_jax.runs.setup.experiment import Experiment
-from drac_jax.runs.setup.experiment import Perturbed
-from drac_jax.runs.setup.experiment import RunConfig
-from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax import ranges
 from drac_jax.algorithms.registry import METHODS
-from drac_jax.runs.storage.console import Reporter
+from drac_jax.figures import plots
+from drac_jax.measures import wall_robustness
 from drac_jax.measures.wall_robustness import RobustnessConfig
+from drac_jax.runs import chunks
+from drac_jax.runs.execution import final_evaluation, restore
+from drac_jax.runs.hardware import cpu, devices, machine
+from drac_jax.runs.setup import experiment as exp
+from drac_jax.runs.setup import run_setup
+from drac_jax.runs.setup.experiment import Experiment, Perturbed, RunConfig
+from drac_jax.runs.setup.run_setup import RunSetup
+from drac_jax.runs.storage import run_folder
+from drac_jax.runs.storage.checkpoint import Checkpoints
+from drac_jax.runs.storage.console import Reporter
+from drac_jax.training import sweep
+from drac_jax.training.evaluate import Episodes, make_evaluate
 from drac_jax.types import Algorithm, Environment, EnvSpec
 
 MAPS_DRAWN = 8
 Policy = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def read_identity(folder: Path) -> dict[str, Any]:
-    """Read a run's config.json. Raises ValueError where the folder is not a run."""
-    identity = run_folder.read_json(folder / run_folder.CONFIG)
-    return identity | {"config": exp.renamed(identity.get("config", {}))}
+def read_identity(place: Path) -> dict[str, Any]:
+    """Read a run's config.json. place: its folder, or that file. Raises ValueError where the folder
+    is not a run."""
+    path = place if place.is_file() else place / run_folder.CONFIG
+    identity = run_folder.read_json(path)
+    if missing := {"experiment", "preset", "config"} - identity.keys():
+        raise ValueError(f"{path} is not a run's config.json: it has no {sorted(missing)[0]!r}")
+    return identity | {"config": exp.renamed(identity["config"])}
 
 
 def config_of(experiment: Experiment, identity: dict[str, Any]) -> RunConfig:

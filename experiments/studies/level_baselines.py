@@ -1,14 +1,15 @@
 """What policies that learn nothing get on level generation: uniform actions, and zeros.
 
-python -m experiments.mario_baselines [--episodes 300] [--decoder FILE] [--out FILE.json]
+python -m experiments.studies.level_baselines --help
 """
 
-import argparse
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
+import tyro
 
 from drac_jax.runs.storage import run_folder
 from drac_jax.training.evaluate import make_evaluate
@@ -34,23 +35,27 @@ def play(options: MarioOptions, act: Callable, episodes: int) -> dict[str, float
     return returns | measure(options, played.paths)
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Options:
+    """Play policies that learn nothing on level generation: uniform actions, and zeros."""
+
+    episodes: int = 300  # of each policy and reward
+    decoder: str = ""  # a file of weights; the shipped ones if empty
+    out: Path | None = None  # write what is found to this JSON file
+
+
+def main(asked: Options) -> None:
     """Play both policies on both rewards."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--episodes", type=int, default=300)
-    parser.add_argument("--decoder", default="")
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
-    found: dict[str, Any] = {"episodes": args.episodes}
-    for reward in ("multifacet", "puzzle"):
+    found: dict[str, Any] = {"episodes": asked.episodes}
+    rewards: tuple[Literal["multifacet", "puzzle"], ...] = ("multifacet", "puzzle")
+    for reward in rewards:
         for act in (uniform, zeros):
-            found[f"{reward}, {act.__name__}"] = play(
-                MarioOptions(reward, decoder=args.decoder), act, args.episodes
-            )
-            print(reward, act.__name__, found[f"{reward}, {act.__name__}"])
-    if args.out:
-        run_folder.write_json(args.out, found)
+            name, options = f"{reward}, {act.__name__}", MarioOptions(reward, decoder=asked.decoder)
+            found[name] = play(options, act, asked.episodes)
+            print(name, found[name])
+    if asked.out:
+        run_folder.write_json(asked.out, found)
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Options))

@@ -1,6 +1,6 @@
 """The README's tables, from the records in experiments/results.
 
-python -m experiments.tables
+python -m experiments.studies.readme_tables
 
 A folder of a comparison holds its compare.json, and the summary.json of each method as
 <method>.json.

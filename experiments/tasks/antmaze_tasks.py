@@ -48,7 +48,7 @@ def make_perturbed(options: AntMazeOptions, most: int, maps: int) -> Perturbed:
 def _experiments(layout: Literal["simple", "medium", "hard"], eval: EvalConfig) -> list[Experiment]:
     # The paper's loop and beta of the mazes, in cells of 1 m as the reference implementation has
     # them; of the budget it says nothing, so it is that of the locomotion tasks.
-    paper = RunConfig(
+    paper: RunConfig = RunConfig(
         env=AntMazeOptions(layout, cell_scale=1.0),
         algorithm=DracOptions(estimator="paired", num_samples=17),
         hparams=DracHParams(beta=0.8),

@@ -39,7 +39,7 @@ def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
         return envs.make(task, **vars(options))
 
     # The paper's loop: one environment, one update per step, eight pairs of samples, beta 0.5.
-    paper = RunConfig(
+    paper: RunConfig = RunConfig(
         env=LocomotionOptions(),
         algorithm=DracOptions(estimator="paired", num_samples=17),
         hparams=DracHParams(beta=0.5),

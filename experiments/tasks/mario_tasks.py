@@ -38,7 +38,7 @@ class MarioOptions:
 
 def make_env(options: MarioOptions, obstacles: bool) -> Environment:
     """Make the task, which has no obstacles."""
-    return envs.make("mario", **vars(replace(options, decoder=options.decoder or None)))
+    return envs.make("mario", **{**vars(options), "decoder": options.decoder or None})
 
 
 @cache
@@ -53,7 +53,7 @@ def measure(options: MarioOptions, paths: np.ndarray) -> dict[str, float]:
     """Measure how different a policy's levels are, in pairs. paths: observations [N, T + 1, 100],
     whose last 20 numbers are the segment written last. In tiles of the 16 x 336."""
     latents = paths[: len(paths) // 2 * 2, :COMPARED_SEGMENTS, -LATENT_SIZE:]
-    found = tile_diversity.level_diversity(_decoder(options)(latents))
+    found = tile_diversity.level_diversity(jnp.asarray(_decoder(options)(latents)))
     return {"eval/diversity": found.mean, "eval/diversity_gmean": found.geometric_mean}
 
 

@@ -28,7 +28,7 @@ def make_env(options: MultiGoalOptions, obstacles: bool) -> Environment:
 
 
 # The paper's loop: one environment, one update per step, eight pairs of samples, beta 0.2.
-PAPER = RunConfig(
+PAPER: RunConfig = RunConfig(
     env=MultiGoalOptions(),
     algorithm=DracOptions(estimator="paired", num_samples=17),
     hparams=DracHParams(beta=0.2),

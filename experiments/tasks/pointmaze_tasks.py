@@ -60,7 +60,7 @@ def _experiments(
     layout: Literal["simple", "medium", "hard"], env_steps: int, eval: EvalConfig
 ) -> list[Experiment]:
     # The paper's loop: one environment, one update per step, eight pairs of samples, beta 0.8.
-    paper = RunConfig(
+    paper: RunConfig = RunConfig(
         env=PointMazeOptions(layout),
         algorithm=DracOptions(estimator="paired", num_samples=17),
         hparams=DracHParams(beta=0.8),

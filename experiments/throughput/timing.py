@@ -1,13 +1,12 @@
 """Side-by-side timing: A-B-A-B order, compile apart, medians with their range."""
 
-import argparse
 import ctypes
 import os
 import platform
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +20,15 @@ from drac_jax.runs.storage import run_folder
 
 NUMBERS = {1: "one", 2: "two"}
 RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every suite can be told."""
+
+    repeats: int = 5  # timed calls of each contender, who take turns
+    one_core: bool = False  # pin to one core (Linux)
+    out: Path = RESULTS / "local"  # folder of figures and tables
 
 
 @dataclass(frozen=True)
@@ -105,20 +113,19 @@ def bars(
     plots.save(figure, path)
 
 
-def add_arguments(parser: argparse.ArgumentParser, repeats: int = 5) -> None:
-    """Add what every suite can be told."""
-    parser.add_argument("--repeats", type=int, default=repeats)
-    parser.add_argument("--one-core", action="store_true", help="pin to one core (Linux)")
-    parser.add_argument("--out", type=Path, default=RESULTS / "local")
-
-
-def pin(args: argparse.Namespace) -> None:
+def pin(one_core: bool) -> None:
     """Leave this process, its threads to come and its children one core, if that is asked for."""
-    if not args.one_core:
+    if not one_core:
         return
     if not hasattr(os, "sched_setaffinity"):
         raise ValueError("--one-core needs Linux; leave it out")
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def check_names(option: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Raise ValueError for a name that is not known."""
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"{option} {unknown[0]} is unknown; use some of {', '.join(known)}")
 
 
 def keep_freed_memory() -> None:
@@ -177,7 +184,7 @@ def command() -> str:
     """Write down how this process was called, without the paths of this machine."""
     return " ".join(
         [
-            "python -m experiments.throughput",
+            "python -m experiments",
             *(Path(w).name if Path(w).is_absolute() else w for w in sys.argv[1:]),
         ]
     )

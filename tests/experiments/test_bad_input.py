@@ -12,7 +12,7 @@ from drac_jax.ranges import RANGES
 from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.storage import run_folder
 from experiments import EXPERIMENTS, find
-from experiments.__main__ import main
+from experiments.cli.main import main
 
 HUGE = "9" * 20
 NAME = "multigoal_amortized"

@@ -1,6 +1,5 @@
 """The benchmarks' own machinery: who takes part, and what is written down."""
 
-import argparse
 import importlib.util
 import json
 import sys
@@ -8,13 +7,13 @@ import sys
 import numpy as np
 import pytest
 
+from experiments.cli.main import main
 from experiments.throughput import timing
-from experiments.throughput.__main__ import main
 from experiments.throughput.suites import diversity_kernel, drac_update
 
 
-def arguments(torch_python: str | None) -> argparse.Namespace:
-    return argparse.Namespace(torch_python=torch_python, batch=8, hidden=[8], calls=1)
+def asked(torch_python: str | None) -> drac_update.Options:
+    return drac_update.Options(torch_python=torch_python, batch=8, hidden=(8,), calls=1)
 
 
 @pytest.mark.parametrize(
@@ -24,11 +23,11 @@ def arguments(torch_python: str | None) -> argparse.Namespace:
 def test_contender_that_is_not_installed_is_left_out_and_named(python, why):
     if python == sys.executable and importlib.util.find_spec("torch"):
         pytest.skip("torch is installed here")
-    made, _, facts = drac_update.torch_contenders(arguments(python))
+    made, _, facts = drac_update.torch_contenders(asked(python))
     assert made == []
     assert facts.keys() == drac_update.TORCH.keys()
     ours = [timing.Timing("ours", 1.0, [1.0])]
-    text = drac_update.describe(ours, {2: 1.0}, facts, arguments(python), len(ours))
+    text = drac_update.describe(ours, {2: 1.0}, facts, asked(python), len(ours))
     for name, said in facts.items():
         assert why in said
         assert f"Left out: {name}" in text
@@ -49,7 +48,7 @@ def test_contenders_take_turns_and_may_time_themselves():
 @pytest.mark.heavy
 def test_diversity_suite_leaves_figures_table_and_bars(tmp_path):
     words = ["--batch", "64", "--calls", "1", "--repeats", "2", "--out", str(tmp_path)]
-    assert main(["diversity", *words]) == 0
+    assert main(["bench", "diversity", *words]) == 0
     written = {path.suffix: path for path in tmp_path.iterdir()}
     assert written.keys() == {".json", ".md", ".png"}
     record = json.loads(written[".json"].read_text())
@@ -60,7 +59,7 @@ def test_diversity_suite_leaves_figures_table_and_bars(tmp_path):
 
 @pytest.mark.slow
 def test_accelerator_suite_breaks_down_nowhere(tmp_path):
-    assert main(["accelerator", "--toy", "--repeats", "1", "--out", str(tmp_path)]) == 0
+    assert main(["bench", "accelerator", "--toy", "--repeats", "1", "--out", str(tmp_path)]) == 0
     rows = dict(json.loads((tmp_path / "accelerator.json").read_text())["rows"])
     assert len(rows) == 3
     assert not any("broke down" in said for said in rows.values())

@@ -6,7 +6,7 @@ import pytest
 
 from drac_jax.algorithms.registry import METHODS
 from experiments import EXPERIMENTS
-from experiments.__main__ import main
+from experiments.cli.main import main
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def error_of(capsys):
         ("--hparams.beta 0.2 --grid.beta 0.2 0.9", ["beta=0.9", "0.834"]),
         ("--hparams.gamma 1.5", ["gamma=1.5", "(0, 1]"]),
         ("--hparams.actor-lr 0", ["actor_lr=0 ", "above 0"]),
-        ("--grid.hidden 3", ["grid.hidden", "use one of", "beta"]),
+        ("--grid.hidden 3", ["--grid.hidden", "nrecognized"]),
         ("--grid.beta", ["grid.beta", "at least one"]),
-        ("--grid.beta high", ["grid.beta", "'high'", "not a number"]),
+        ("--grid.beta high", ["grid.beta", "'high'", "FLOAT"]),
         ("--algorithm.q-samples 7", ["q_samples=7", "num_samples=6"]),
         ("--algorithm.num-samples 1", ["num_samples=1", "at least 2"]),
         ("--algorithm.estimator paired", ["num_samples=6", "odd", "use 7"]),

@@ -6,7 +6,7 @@ from PIL import Image
 from drac_jax.runs.storage import run_folder
 from envs.mario.decoder.network import save_weights
 from experiments import EXPERIMENTS
-from experiments.__main__ import main
+from experiments.cli.main import main
 from tests.support import toys
 
 TINY = (

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("drac_jax", "envs", "experiments")
-NOT_OURS = {".git", ".venv", ".gpu", "runs", "build", "dist", "__pycache__"}
+NOT_OURS = {".git", ".venv", ".gpu", "build", "dist", "__pycache__"}
 MAX_FILE_LINES = 299
 MAX_FUNCTION_LINES = 40
 MAX_CLOSURE_DEPTH = 2
@@ -36,7 +36,7 @@ def listed_by_git() -> list[str]:
 
 def is_ours(path: Path) -> bool:
     folders = path.relative_to(ROOT).parts[:-1]
-    return not any(
+    return folders[:1] != ("runs",) and not any(
         name in NOT_OURS or name.endswith(("_cache", ".egg-info", ".hypothesis"))
         for name in folders
     )

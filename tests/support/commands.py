@@ -15,7 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from experiments import find
-from experiments.__main__ import main
+from experiments.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS, EPOCHS, ENV_STEPS, BATCH = 2, 6, 400, 32
@@ -91,3 +91,10 @@ def without_times(records: list[dict]) -> list[dict]:
 
 def summary_of(folder: Path) -> dict:
     return json.loads((folder / "summary.json").read_text())
+
+
+def damage(checkpoint: Path) -> None:
+    """Cut every file of a checkpoint in half."""
+    for path in checkpoint.rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -7,8 +7,8 @@ from pathlib import Path
 import jax
 
 from drac_jax.runs.setup import experiment as exp
-from drac_jax.runs.storage import run_folder
 from drac_jax.runs.setup.run_setup import RunSetup
+from drac_jax.runs.storage import run_folder
 
 FOLDER = "compile_times"
 

@@ -8,14 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from drac_jax.runs.hardware import devices
-from drac_jax.measures import goal_reaching
 from drac_jax.figures import plots
-from drac_jax.runs.hardware import hosts
-from drac_jax.runs.storage import run_folder
-from drac_jax.training.evaluate import Episodes
-from drac_jax.training.evaluate import make_evaluate
+from drac_jax.measures import goal_reaching
+from drac_jax.runs.hardware import devices, hosts
 from drac_jax.runs.setup.run_setup import RunSetup
+from drac_jax.runs.storage import run_folder
+from drac_jax.training.evaluate import Episodes, make_evaluate
 from drac_jax.types import Environment
 
 Result = dict[str, Any]
@@ -63,7 +61,9 @@ def final_evaluation(
         for i, result in enumerate(results):
             reached = free[i].reshape(groups)
             result["eval/removal_sr5"] = goal_reaching.removal_sr5(reached, goals)
-            result["eval/removal_sr5_reference"] = goal_reaching.removal_sr5_reference(reached, goals)
+            result["eval/removal_sr5_reference"] = goal_reaching.removal_sr5_reference(
+                reached, goals
+            )
             result["eval/obstacle_sr5"] = goal_reaching.obstacle_sr5(blocked[i].reshape(groups))
     if (study := setup.experiment.study) is not None:
         for result, paths in zip(results, episodes.paths, strict=True):

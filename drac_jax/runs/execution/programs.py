@@ -9,12 +9,10 @@ import jax.numpy as jnp
 from jax.stages import Lowered
 
 from drac_jax.runs.hardware import devices
-from drac_jax.training import sweep
-from drac_jax.training.evaluate import Episodes
-from drac_jax.training.evaluate import make_evaluate
 from drac_jax.runs.setup.run_setup import RunSetup
-from drac_jax.training.loop import Sums
-from drac_jax.training.loop import TrainState
+from drac_jax.training import sweep
+from drac_jax.training.evaluate import Episodes, make_evaluate
+from drac_jax.training.loop import Sums, TrainState
 
 Carry = tuple[TrainState, Sums]
 
@@ -60,7 +58,9 @@ def lower_members(setup: RunSetup, function: Callable, carry: Any, *shared: Any)
     places = jax.tree.map(lambda x: x.sharding, carry)
     outputs = (places, devices.everywhere(setup.mesh))
     program = sweep.over_members(function)
-    return devices.lower(setup.mesh, program, carry, *shared, out_shardings=outputs, donate_argnums=0)
+    return devices.lower(
+        setup.mesh, program, carry, *shared, out_shardings=outputs, donate_argnums=0
+    )
 
 
 def sums_shapes(setup: RunSetup, state: TrainState) -> Sums:

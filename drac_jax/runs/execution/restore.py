@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from drac_jax.runs.setup import run_setup
-from drac_jax.runs.storage.checkpoint import Checkpoints
-from drac_jax.runs.storage.checkpoint import RunState
-from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.runs.execution.programs import Carry
+from drac_jax.runs.setup import run_setup
+from drac_jax.runs.setup.run_setup import RunSetup
+from drac_jax.runs.storage.checkpoint import Checkpoints, RunState
 from drac_jax.runs.storage.console import Reporter
 
 
@@ -36,7 +35,9 @@ def newest(
     return saved, epoch * per_epoch
 
 
-def load(setup: RunSetup, like: RunState, checkpoints: Checkpoints, reporter: Reporter) -> tuple[RunState, int]:
+def load(
+    setup: RunSetup, like: RunState, checkpoints: Checkpoints, reporter: Reporter
+) -> tuple[RunState, int]:
     """Restore the newest readable checkpoint, and its number; a damaged newer one is dropped.
 
     Raises NoCheckpoint where none can be read, ValueError where it was written with another

@@ -9,27 +9,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from drac_jax.runs.execution import compile_times
-from drac_jax.runs.hardware import devices
-from drac_jax.runs.execution import final_evaluation
-from drac_jax.runs.execution import pace
-from drac_jax.runs.hardware import hosts
-from drac_jax.runs.storage import run_folder
-from drac_jax.runs.hardware import machine
-from drac_jax.runs.storage import console
-from drac_jax.runs.execution import restore
-from drac_jax.training import sweep
+from drac_jax.runs.execution import compile_times, final_evaluation, pace, restore
+from drac_jax.runs.execution.programs import Carry, Programs, compile_all, sums_shapes
+from drac_jax.runs.execution.stopping import Interrupted, Stop
+from drac_jax.runs.hardware import devices, hosts, machine
 from drac_jax.runs.setup import run_setup
-from drac_jax.runs.storage.checkpoint import STATES_ON_DISK
-from drac_jax.runs.storage.checkpoint import Checkpoints
 from drac_jax.runs.setup.run_setup import RunSetup
-from drac_jax.runs.execution.programs import Carry
-from drac_jax.runs.execution.programs import Programs
-from drac_jax.runs.execution.programs import compile_all
-from drac_jax.runs.execution.programs import sums_shapes
+from drac_jax.runs.storage import console, run_folder
+from drac_jax.runs.storage.checkpoint import STATES_ON_DISK, Checkpoints
 from drac_jax.runs.storage.console import Reporter
-from drac_jax.runs.execution.stopping import Interrupted
-from drac_jax.runs.execution.stopping import Stop
+from drac_jax.training import sweep
 from drac_jax.training.loop import TrainState
 
 Record = dict[str, Any]
@@ -43,7 +32,9 @@ class Run:
     deadline: of `time.monotonic`, by which all must be saved; None for none.
     """
 
-    def __init__(self, setup: RunSetup, folder: Path, reporter: Reporter, deadline: float | None = None):
+    def __init__(
+        self, setup: RunSetup, folder: Path, reporter: Reporter, deadline: float | None = None
+    ):
         self.setup, self.folder, self.reporter = setup, folder, reporter
         self.shapes = run_setup.abstract_state(setup)
         size = run_setup.state_bytes(self.shapes)
@@ -66,7 +57,9 @@ class Run:
         """Train from the beginning. -> the summary."""
         facts = {"spec": run_setup.spec_record(self.setup), **machine.environment_facts()}
         if self.writes:
-            run_folder.write_json(self.folder / run_folder.CONFIG, run_setup.identity(self.setup) | facts)
+            run_folder.write_json(
+                self.folder / run_folder.CONFIG, run_setup.identity(self.setup) | facts
+            )
             # Records of a start that came to nothing.
             (self.folder / run_folder.METRICS).unlink(missing_ok=True)
         programs = self._compile()
@@ -255,7 +248,9 @@ class Run:
         """Play the final evaluation and write summary and pictures."""
         self.reporter.busy("final evaluation")
         keys = self._keys(self.setup.schedule.epochs + 1)
-        results, episodes = final_evaluation.final_evaluation(self.setup, self.setup.env, state.agent, keys)
+        results, episodes = final_evaluation.final_evaluation(
+            self.setup, self.setup.env, state.agent, keys
+        )
         summary = {
             "experiment": self.setup.experiment.name,
             "seeds": results,

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from drac_jax.runs.hardware import devices
-from drac_jax.runs.storage import console
-from drac_jax.training import sweep
 from drac_jax.runs.setup import run_setup
 from drac_jax.runs.setup.run_setup import RunSetup
+from drac_jax.runs.storage import console
+from drac_jax.training import sweep
 from drac_jax.types import Transition
 
 REPEATS = 5

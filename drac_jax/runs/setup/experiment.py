@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from drac_jax import ranges
-from drac_jax.training import schedule
-from drac_jax.training import sweep
-from drac_jax.algorithms.registry import METHODS
-from drac_jax.algorithms.registry import Method
+from drac_jax.algorithms.registry import METHODS, Method
+from drac_jax.training import schedule, sweep
 from drac_jax.training.schedule import TrainConfig
 from drac_jax.types import Environment, Scene
 

@@ -5,20 +5,14 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from drac_jax.runs.hardware import cpu, devices
 from drac_jax import ranges
-from drac_jax.training import replay
-from drac_jax.runs.storage import console
-from drac_jax.runs.hardware import machine
-from drac_jax.training import sweep
-from drac_jax.training import loop
+from drac_jax.runs.hardware import cpu, devices, machine
 from drac_jax.runs.setup import experiment as exp
-from drac_jax.runs.setup.experiment import Experiment
-from drac_jax.runs.setup.experiment import RunConfig
-from drac_jax.training.schedule import Schedule
-from drac_jax.training.schedule import make_schedule
-from drac_jax.training.schedule import replay_rows
+from drac_jax.runs.setup.experiment import Experiment, RunConfig
+from drac_jax.runs.storage import console
+from drac_jax.training import loop, replay, sweep
 from drac_jax.training.loop import TrainState
+from drac_jax.training.schedule import Schedule, make_schedule, replay_rows
 from drac_jax.types import Algorithm, Environment
 
 MEMORY_SHARE = 0.8  # of what is free; the rest is for networks, compiler and evaluation

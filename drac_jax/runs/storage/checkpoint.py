@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 
-from drac_jax.training.loop import Sums
-from drac_jax.training.loop import TrainState
+from drac_jax.training.loop import Sums, TrainState
 
 KEEP = 2  # the newest, and the one to fall back to
 STATES_ON_DISK = KEEP + 2  # at once: those, one being written, that of an unfinished epoch

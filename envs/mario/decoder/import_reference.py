@@ -1,4 +1,6 @@
-"""python -m envs.mario.import_decoder FILE: make a file of our decoder from reference weights.
+"""Make a file of our decoder from reference weights.
+
+python -m envs.mario.decoder.import_reference FILE
 
 FILE is an .npz with arrays `deconv1_weight` (in, out, row, column), `deconv1_bias`, `bn1_scale`,
 `_bias`, `_mean`, `_var`, `attn2_query_weight` (out, in) .. `attn3_gamma` and `bn_eps`; or a .pth
@@ -8,12 +10,13 @@ matter beyond their ends (`weight`, `bias`, `running_mean`, `gamma`); spectral n
 (`weight_orig`, `weight_u`, `weight_v`) is folded in. Other layouts are refused.
 """
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tyro
 from flax.traverse_util import unflatten_dict
 
 from envs.mario.decoder.network import BATCH_NORM_EPS, check_shapes, read_arrays, save_weights
@@ -157,18 +160,23 @@ def import_weights(source: Path, target: Path) -> None:
     save_weights(target, convert(source, arrays))
 
 
+@dataclass(frozen=True)
+class Options:
+    """Make a file of our decoder from the reference implementation's weights."""
+
+    source: tyro.conf.Positional[Path]  # reference weights, .npz or .pth
+    out: Path = Path("decoder.npz")  # what to write
+
+
 def main(words: list[str]) -> int:
     """Run the command. -> the exit code: 2 after a wrong input."""
-    parser = argparse.ArgumentParser(prog="python -m envs.mario.import_decoder")
-    parser.add_argument("source", type=Path, metavar="FILE", help="reference weights, .npz or .pth")
-    parser.add_argument("--out", type=Path, default=Path("decoder.npz"), help="what to write")
-    args = parser.parse_args(words)
+    asked = tyro.cli(Options, args=words, prog="python -m envs.mario.decoder.import_reference")
     try:
-        import_weights(args.source, args.out)
+        import_weights(asked.source, asked.out)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"written to {args.out}")
+    print(f"written to {asked.out}")
     return 0
 
 

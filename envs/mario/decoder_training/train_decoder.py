@@ -1,14 +1,9 @@
-"""Train a decoder: `make decoder`, or `python -m experiments decoder --help`.
-
-It writes the weights, beside them a JSON file of the command, the versions and the scores, and a
-sheet of random segments.
-"""
+"""Training of the decoder, from a corpus of levels to the file of its weights."""
 
 import json
 import math
 import shlex
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -28,7 +22,6 @@ from envs.mario.decoder_training import corpus
 from envs.mario.decoder_training.gan import Gan, Players, Settings, draw_latents, make_gan
 from envs.mario.tiles import is_playable, to_characters
 
-BAD_INPUT = 2  # exit code
 LEVELS = 400  # that are drawn by rules, if no corpus is given
 KEPT_UNPLAYABLE = 0.4  # share of the windows drawn by rules with too wide a gap that are kept
 CHUNK = 25  # steps between two looks at the losses
@@ -39,25 +32,20 @@ TARGETS = ("ground", "gaps", "gap_columns", "pipes", "pipe_tiles", "enemies", "c
 
 @dataclass(frozen=True)
 class Options:
-    """What the command takes."""
+    """Train a decoder of levels.
+
+    It writes the weights, beside them a JSON file of the command, the versions and the scores, and
+    a sheet of random segments.
+
+    Example: python -m experiments decoder --corpus my_levels --out mine.npz
+    """
 
     corpus: Path | None = None  # a folder of text levels; levels drawn by rules if none is given
-    out: Path = Path("decoder.npz")  # beside it: .json and .png
-    seed: int = 0
-    steps: int = Settings().steps
-    batch: int = Settings().batch
-    lr: float = Settings().lr
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Train as the command line says. -> the exit code."""
-    options = tyro.cli(Options, args=arguments, prog="experiments decoder", description=__doc__)
-    try:
-        run(options, Console())
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    return 0
+    out: Path = Path("decoder.npz")  # the weights; beside it: .json and .png
+    seed: int = 0  # of weights, latents and windows
+    steps: int = Settings().steps  # updates of both players
+    batch: int = Settings().batch  # windows of an update
+    lr: float = Settings().lr  # Adam learning rate
 
 
 def run(options: Options, console: Console) -> dict[str, Any]:

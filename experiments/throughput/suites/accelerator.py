@@ -5,13 +5,13 @@ at once; whole runs beside simulation alone; and the time until Ant's return rea
 `--toy` does all of it at sizes of no meaning, to see that it works.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,15 +26,26 @@ from experiments.throughput.suites.iteration import epoch, short_setup, updates
 Row = tuple[str, str]
 
 
+@dataclass(frozen=True)
+class Options(timing.Options):
+    """Everything that is asked of one accelerator, in one go, with a short table at the end.
+
+    Example: python -m experiments bench accelerator
+    """
+
+    toy: bool = False  # everything at toy size
+    torch_python: str | None = None  # an interpreter that has torch
+
+
 class Plan(NamedTuple):
     """What is measured, and at what sizes.
 
-    suites: title -> the suite's main and its words; seeds: that train at once; methods: whether
+    suites: title -> what measures it, and its options; seeds: that train at once; methods: whether
     diffusion is compared; runs: title -> (experiment, preset, iterations); goal: (experiment,
     preset, return, words of its run).
     """
 
-    suites: dict[str, tuple[Callable[[list[str]], None], list[str]]]
+    suites: dict[str, tuple[Callable[[Any], None], Any]]
     seeds: int
     methods: bool
     runs: dict[str, tuple[str, str, int]]
@@ -43,13 +54,13 @@ class Plan(NamedTuple):
 
 WHOLE = Plan(
     suites={
-        "paper": (drac_update.main, []),
+        "paper": (drac_update.measure, drac_update.Options()),
         "large": (
-            drac_update.main,
-            ["--batch", "32768", "--hidden", "512", "512", "512", "--calls", "5"],
+            drac_update.measure,
+            drac_update.Options(batch=32_768, hidden=(512, 512, 512), calls=5),
         ),
-        "diversity": (diversity_kernel.main, []),
-        "replay": (replay_ring.main, []),
+        "diversity": (diversity_kernel.measure, diversity_kernel.Options()),
+        "replay": (replay_ring.measure, replay_ring.Options()),
     },
     seeds=64,
     methods=True,
@@ -60,11 +71,10 @@ WHOLE = Plan(
     },
     goal=("ant_amortized", "gpu", 5_000.0, []),
 )
-TINY = ["--batch", "64", "--calls", "1"]
 TOY = Plan(
     suites={
-        "paper": (drac_update.main, [*TINY, "--hidden", "16", "16"]),
-        "diversity": (diversity_kernel.main, TINY),
+        "paper": (drac_update.measure, drac_update.Options(batch=64, hidden=(16, 16), calls=1)),
+        "diversity": (diversity_kernel.measure, diversity_kernel.Options(batch=64, calls=1)),
     },
     seeds=2,
     methods=False,
@@ -129,40 +139,37 @@ def time_to_return(name: str, preset: str, target: float, words: list[str]) -> l
     return [(f"{name}, {preset}: return {target:,.0f}", said)]
 
 
-def _parts(plan: Plan, args: argparse.Namespace) -> dict[str, Callable[[], list[Row]]]:
+def _parts(plan: Plan, options: Options) -> dict[str, Callable[[], list[Row]]]:
     """Name what there is to measure; each part makes rows of the short table."""
-    torch = ["--torch-python", args.torch_python] if args.torch_python else []
 
     def suite(title: str) -> list[Row]:
-        run, words = plan.suites[title]
-        with_torch = torch if run is drac_update.main else []  # the others have no PyTorch
-        run([*words, *with_torch, "--repeats", str(args.repeats), "--out", str(args.out / title)])
+        run, chosen = plan.suites[title]
+        if isinstance(chosen, drac_update.Options):
+            chosen = replace(chosen, torch_python=options.torch_python)
+        run(replace(chosen, repeats=options.repeats, out=options.out / title))
         return []  # it has a table of its own
 
     parts: dict[str, Callable[[], list[Row]]] = {name: partial(suite, name) for name in plan.suites}
-    parts["seeds"] = partial(many_seeds, plan.seeds, args.repeats)
+    parts["seeds"] = partial(many_seeds, plan.seeds, options.repeats)
     if plan.methods:
-        parts["methods"] = partial(methods, args.repeats)
-    parts |= {name: partial(whole_run, name, *run, args.repeats) for name, run in plan.runs.items()}
+        parts["methods"] = partial(methods, options.repeats)
+    parts |= {
+        name: partial(whole_run, name, *run, options.repeats) for name, run in plan.runs.items()
+    }
     parts["time"] = partial(time_to_return, *plan.goal)
     return parts
 
 
-def main(words: list[str]) -> None:
+def measure(options: Options) -> None:
     """Run the suite."""
-    parser = argparse.ArgumentParser(prog="make bench BENCH=accelerator", description=__doc__)
-    parser.add_argument("--toy", action="store_true")
-    parser.add_argument("--torch-python", help="an interpreter that has torch")
-    timing.add_arguments(parser)
-    args = parser.parse_args(words)
     rows: list[Row] = []
-    for name, part in _parts(TOY if args.toy else WHOLE, args).items():
+    for name, part in _parts(TOY if options.toy else WHOLE, options).items():
         try:
             rows += part()
         except Exception as error:  # one part that breaks must not cost the others' figures
             rows.append((name, f"broke down: {str(error).splitlines()[0]}"))
     lines = ["| what | measured |", "| --- | ---: |", *(f"| {a} | {b} |" for a, b in rows)]
     content: dict[str, Any] = {"rows": rows, "device_kind": jax.devices()[0].device_kind}
-    written = timing.save(args.out, "accelerator", content, "\n".join(lines))
+    written = timing.save(options.out, "accelerator", content, "\n".join(lines))
     print("\n".join(lines))
     print(f"written to {written}; the tables of the suites beside it")

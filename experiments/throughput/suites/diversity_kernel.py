@@ -4,8 +4,8 @@ The copy reads and writes the actions once, as the kernel must at least. The pla
 accelerator takes; the gather picks the two samples of every pair by index.
 """
 
-import argparse
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,19 @@ from drac_jax.diversity.pairwise import GEOMETRIC
 from experiments.throughput import timing
 
 COPY = "copy of the actions"
+
+
+@dataclass(frozen=True)
+class Options(timing.Options):
+    """The diversity kernel, value and gradient, beside one copy of its input.
+
+    Example: python -m experiments bench diversity --one-core
+    """
+
+    samples: int = 6  # action samples of a state
+    batch: int = 32_768  # states
+    action_size: int = 8  # numbers of an action
+    calls: int = 20  # calls in a row that are timed together
 
 
 def gathered_mean(actions: jax.Array) -> jax.Array:
@@ -58,21 +71,14 @@ def contenders(n: int, batch: int, action_size: int, calls: int) -> list[timing.
     ]
 
 
-def main(words: list[str]) -> None:
+def measure(options: Options) -> None:
     """Run the suite."""
-    parser = argparse.ArgumentParser(prog="make bench BENCH=diversity", description=__doc__)
-    parser.add_argument("--samples", type=int, default=6)
-    parser.add_argument("--batch", type=int, default=32_768)
-    parser.add_argument("--action-size", type=int, default=8)
-    parser.add_argument("--calls", type=int, default=20, help="calls in a row, timed together")
-    timing.add_arguments(parser)
-    args = parser.parse_args(words)
-    timing.pin(args)
+    timing.pin(options.one_core)
     timing.keep_freed_memory()
-    made = contenders(args.samples, args.batch, args.action_size, args.calls)
-    timings = timing.side_by_side(made, args.repeats)
+    made = contenders(options.samples, options.batch, options.action_size, options.calls)
+    timings = timing.side_by_side(made, options.repeats)
     text = (
-        f"Value and gradient, float32, {args.samples} samples, batch {args.batch}, "
-        f"action {args.action_size}, {timing.cores()} core(s).\n\n{timing.table(timings)}"
+        f"Value and gradient, float32, {options.samples} samples, batch {options.batch}, "
+        f"action {options.action_size}, {timing.cores()} core(s).\n\n{timing.table(timings)}"
     )
-    timing.report_suite(args.out, "diversity", timings, text)
+    timing.report_suite(options.out, "diversity", timings, text)

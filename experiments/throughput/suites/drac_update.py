@@ -6,12 +6,11 @@ PyTorch concatenates. PyTorch's contenders run in processes of their own, idle b
 one that cannot run is left out and named.
 """
 
-import argparse
 import json
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from drac_jax.algorithms import DracHParams
 from drac_jax.algorithms.registry import DracOptions, make_amortized
 from drac_jax.diversity.distance import Diversity, all_pairs, paired
 from drac_jax.networks.mlp import Precision
+from drac_jax.runs.hardware import cpu
 from drac_jax.types import EnvSpec, Transition
 from experiments.throughput import timing
 
@@ -53,20 +53,36 @@ ON_GPU: list[tuple[str, Precision]] = [
 ]
 
 
-def contender(estimator: str, precision: Precision, args: argparse.Namespace) -> timing.Contender:
+@dataclass(frozen=True)
+class Options(timing.Options):
+    """One DrAC update: both estimators and precisions, and PyTorch of the same mathematics.
+
+    Example: python -m experiments bench update --one-core --repeats 10
+    """
+
+    torch_python: str | None = None  # an interpreter that has torch
+    batch: int = BATCH  # transitions of an update
+    hidden: tuple[int, ...] = (256, 256)  # sizes of the hidden layers
+    calls: int = 10  # updates per timed call
+
+
+def contender(estimator: str, precision: Precision, options: Options) -> timing.Contender:
     """Make updates of a diversity estimator on one fixed batch, in one scan as training runs
     them."""
-    options = replace(ESTIMATORS[estimator], precision=precision, hidden=tuple(args.hidden))
-    algorithm = make_amortized(EnvSpec("random batches", OBS, ACTION, 1), options)
+    hidden = options.hidden
+    chosen = cpu.suited(replace(ESTIMATORS[estimator], precision=precision, hidden=hidden))
+    algorithm = make_amortized(EnvSpec("random batches", OBS, ACTION, 1), chosen)
     agent = algorithm.init(jax.random.key(0), DracHParams(), OBS)
-    batch = random_batch(jax.random.key(1), args.batch)
+    batch = random_batch(jax.random.key(1), options.batch)
 
     def scan(agent: Any, keys: jax.Array) -> Any:
         return jax.lax.scan(lambda a, key: algorithm.update(a, batch, key), agent, keys)
 
     compiled = jax.jit(scan)
-    keys = jax.random.split(jax.random.key(2), args.calls)
-    return timing.Contender(f"{estimator}, {precision}", lambda: compiled(agent, keys), args.calls)
+    keys = jax.random.split(jax.random.key(2), options.calls)
+    return timing.Contender(
+        f"{estimator}, {precision}", lambda: compiled(agent, keys), options.calls
+    )
 
 
 def random_batch(key: jax.Array, batch: int = BATCH) -> Transition:
@@ -94,11 +110,17 @@ class TorchProcess:
     Raises ValueError, with what it said, where it does not get ready.
     """
 
-    def __init__(self, variant: str, env: dict[str, str], args: argparse.Namespace):
-        sizes = {"obs-size": OBS, "action-size": ACTION, "batch": args.batch, "updates": args.calls}
+    def __init__(self, variant: str, env: dict[str, str], options: Options):
+        python = str(options.torch_python)
+        sizes = {
+            "obs-size": OBS,
+            "action-size": ACTION,
+            "batch": options.batch,
+            "updates": options.calls,
+        }
         words = [f"--{name}={value}" for name, value in sizes.items()]
-        words += ["--hidden", *map(str, args.hidden), f"--threads={timing.cores()}"]
-        command = [args.torch_python, str(TORCH_SCRIPT), f"--variant={variant}", *words]
+        words += ["--hidden", *map(str, options.hidden), f"--threads={timing.cores()}"]
+        command = [python, str(TORCH_SCRIPT), f"--variant={variant}", *words]
         pipe = subprocess.PIPE
         environment = os.environ | env
         try:
@@ -106,7 +128,7 @@ class TorchProcess:
                 command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
             )
         except OSError as error:
-            raise ValueError(f"--torch-python {args.torch_python}: {error.strerror}") from None
+            raise ValueError(f"--torch-python {python}: {error.strerror}") from None
         self.ready = self._read()
 
     def _read(self) -> dict[str, Any]:
@@ -128,16 +150,16 @@ class TorchProcess:
 
 
 def torch_contenders(
-    args: argparse.Namespace,
+    options: Options,
 ) -> tuple[list[timing.Contender], list[Callable[[], None]], dict[str, str]]:
     """Start PyTorch's contenders. -> those that are ready, what ends them, and facts: the version,
     and for each that is left out why."""
-    if not args.torch_python:
+    if not options.torch_python:
         return [], [], dict.fromkeys(TORCH, "no --torch-python")
     made, ends, facts = [], [], {}
     for name, (variant, env) in TORCH.items():
         try:
-            process = TorchProcess(variant, env, args)
+            process = TorchProcess(variant, env, options)
         except ValueError as error:
             facts[name] = str(error)
             continue
@@ -147,44 +169,37 @@ def torch_contenders(
     return made, ends, facts
 
 
-def main(words: list[str]) -> None:
+def measure(options: Options) -> None:
     """Run the suite."""
-    parser = argparse.ArgumentParser(prog="make bench BENCH=update", description=__doc__)
-    parser.add_argument("--torch-python", help="an interpreter that has torch")
-    parser.add_argument("--batch", type=int, default=BATCH)
-    parser.add_argument("--hidden", type=int, nargs="+", default=[256, 256])
-    parser.add_argument("--calls", type=int, default=10, help="updates per timed call")
-    timing.add_arguments(parser)
-    args = parser.parse_args(words)
-    timing.pin(args)
-    theirs, ends, facts = torch_contenders(args)
+    timing.pin(options.one_core)
+    theirs, ends, facts = torch_contenders(options)
     chosen = CONTENDERS + (ON_GPU if jax.default_backend() == "gpu" else [])
-    ours = [contender(estimator, precision, args) for estimator, precision in chosen]
+    ours = [contender(estimator, precision, options) for estimator, precision in chosen]
     try:
-        timings = timing.side_by_side(ours + theirs, args.repeats)
+        timings = timing.side_by_side(ours + theirs, options.repeats)
     finally:
         for end in ends:
             end()
     ratios = {a: variance_of_d(all_pairs(), a) / variance_of_d(paired(), a) for a in (2, 8, 17)}
-    content = {"variance_ratio": ratios, "facts": facts, "batch": args.batch}
-    text = describe(timings, ratios, facts, args, len(ours))
-    timing.report_suite(args.out, "update", timings, text, content)
+    content = {"variance_ratio": ratios, "facts": facts, "batch": options.batch}
+    text = describe(timings, ratios, facts, options, len(ours))
+    timing.report_suite(options.out, "update", timings, text, content)
 
 
 def describe(
     timings: list[timing.Timing],
     ratios: dict[int, float],
     facts: dict[str, str],
-    args: argparse.Namespace,
+    options: Options,
     num_ours: int,
 ) -> str:
     """Write the suite's text: sizes, the table, the variances, and who is missing. The first
     num_ours timings are ours."""
-    sizes = "x".join(map(str, args.hidden))
+    sizes = "x".join(map(str, options.hidden))
     variances = ", ".join(f"{ratio:.2f} at A = {a}" for a, ratio in ratios.items())
     compiles = ", ".join(f"{t.first_call:.1f} s" for t in timings[:num_ours])
     lines = [
-        f"One update, obs {OBS}, action {ACTION}, batch {args.batch}, networks {sizes}, "
+        f"One update, obs {OBS}, action {ACTION}, batch {options.batch}, networks {sizes}, "
         f"{timing.cores()} core(s); PyTorch {facts.get('torch', 'absent')}, float32.",
         "",
         timing.table(timings),

@@ -1,8 +1,7 @@
 """Environment steps per second under random actions, beside C MuJoCo through Gymnasium."""
 
-import argparse
 import time
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -42,6 +41,17 @@ SETTLE_STEPS = 100  # before the one-step difference is taken
 COMPILED = ("multigoal_amortized", "pointmaze_simple_amortized", "pointmaze_hard_amortized")
 
 
+@dataclass(frozen=True)
+class Options(timing.Options):
+    """Environment steps per second under random actions, beside C MuJoCo through Gymnasium.
+
+    Example: python -m experiments bench envs --num-envs 1024 --robots ant
+    """
+
+    num_envs: int = 256  # environments that step together
+    robots: tuple[str, ...] = tuple(ROBOTS)  # locomotion tasks; none if no name follows
+
+
 def contender(name: str, env: Environment, num_envs: int, steps: int) -> timing.Contender:
     """Make `steps` steps of all environments."""
 
@@ -62,7 +72,7 @@ def c_contender(name: str) -> timing.Contender:
     gymnasium.logger.min_level = gymnasium.logger.ERROR  # it says that v4 is old, for every copy
     vector = gymnasium.make_vec(f"{name}-v4", num_envs=C_ENVS, vectorization_mode="sync")
     vector.reset(seed=0)
-    space = vector.single_action_space
+    space: Any = vector.single_action_space
     actions = np.random.default_rng(0).uniform(
         space.low, space.high, (C_STEPS, C_ENVS, *space.shape)
     )
@@ -92,7 +102,8 @@ def one_step_difference(name: str, num_envs: int) -> np.ndarray:
 
 def robot_rows(robots: list[str], num_envs: int, repeats: int) -> tuple[list[str], dict[str, Any]]:
     """Measure both fidelities and C in alternation, robot by robot. -> rows, and every figure."""
-    rows, content = [], {}
+    rows: list[str] = []
+    content: dict[str, Any] = {}
     for name in robots:
         made = {f: envs.make(ROBOTS[name], fidelity=f) for f in FIDELITIES}
         contenders = [
@@ -139,20 +150,15 @@ def epoch_compile_seconds(name: str) -> float:
     return time.perf_counter() - began
 
 
-def main(words: list[str]) -> None:
+def measure(options: Options) -> None:
     """Run the suite."""
-    parser = argparse.ArgumentParser(prog="make bench BENCH=envs", description=__doc__)
-    parser.add_argument("--num-envs", type=int, default=256)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--robots", nargs="*", choices=list(ROBOTS), default=list(ROBOTS))
-    parser.add_argument("--out", type=Path, default=timing.RESULTS / "local")
-    args = parser.parse_args(words)
-    rows, content = maze_rows(args.num_envs, args.repeats)
+    timing.check_names("--robots", options.robots, ROBOTS)
+    rows, content = maze_rows(options.num_envs, options.repeats)
     compiles = {name: epoch_compile_seconds(name) for name in COMPILED}
-    robots, more = robot_rows(args.robots, args.num_envs, args.repeats)
+    robots, more = robot_rows(list(options.robots), options.num_envs, options.repeats)
     lines = [
-        f"{args.num_envs} environments, random actions, env steps per second: median and range of "
-        f"{args.repeats}.",
+        f"{options.num_envs} environments, random actions, env steps per second: median and "
+        f"range of {options.repeats}.",
         "",
         "| environment | env steps/s, median | min - max | first call |",
         "| --- | ---: | ---: | ---: |",
@@ -172,6 +178,6 @@ def main(words: list[str]) -> None:
         *robots,
     ]
     text = "\n".join(lines)
-    content |= more | {"epoch_compile_s": compiles, "num_envs": args.num_envs}
+    content |= more | {"epoch_compile_s": compiles, "num_envs": options.num_envs}
     print(text)
-    print(f"written to {timing.save(args.out, 'envs', content, text)}")
+    print(f"written to {timing.save(options.out, 'envs', content, text)}")

@@ -3,8 +3,7 @@
 The `paper` loop: one environment, one update per env step, all of it one compiled scan.
 """
 
-import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -20,6 +19,16 @@ from experiments.throughput import timing
 
 TASKS = ("multigoal_amortized", "pointmaze_simple_amortized")
 PRESETS = ("paper", "default")
+
+
+@dataclass(frozen=True)
+class Options(timing.Options):
+    """A whole training iteration beside its update: what acting, stepping and replay add.
+
+    Example: python -m experiments bench train
+    """
+
+    iterations: int = 50  # per timed call
 
 
 def short_setup(name: str, preset: str, iterations: int, **changes: Any) -> RunSetup:
@@ -68,23 +77,19 @@ def updates(name: str, setup: RunSetup) -> timing.Contender:
     return timing.Contender(name, call, count)
 
 
-def main(words: list[str]) -> None:
+def measure(options: Options) -> None:
     """Run the suite."""
-    parser = argparse.ArgumentParser(prog="make bench BENCH=train", description=__doc__)
-    parser.add_argument("--iterations", type=int, default=50, help="per timed call")
-    timing.add_arguments(parser)
-    args = parser.parse_args(words)
-    timing.pin(args)
+    timing.pin(options.one_core)
     made, pairs = [], []
     for name in TASKS:
         for preset in PRESETS:
-            setup = short_setup(name, preset, args.iterations)
+            setup = short_setup(name, preset, options.iterations)
             pairs.append((f"{name}, {preset}", setup))
             made += [
                 updates(f"{pairs[-1][0]}: update", setup),
                 epoch(f"{pairs[-1][0]}: all", setup),
             ]
-    timings = timing.side_by_side(made, args.repeats)
+    timings = timing.side_by_side(made, options.repeats)
     ratios = {
         name: both.median / alone.median
         for (name, _), alone, both in zip(pairs, timings[::2], timings[1::2], strict=True)
@@ -100,4 +105,4 @@ def main(words: list[str]) -> None:
             for name, ratio in ratios.items()
         ),
     ]
-    timing.report_suite(args.out, "train", timings, "\n".join(lines), {"ratios": ratios})
+    timing.report_suite(options.out, "train", timings, "\n".join(lines), {"ratios": ratios})

@@ -1,6 +1,6 @@
 """MarioLevelGen's env steps per second, beside one environment in NumPy and dictionaries."""
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -18,6 +18,17 @@ STEPS = 8  # of all environments in one timed call
 PLAIN_STEPS = 100  # of the one in NumPy
 
 
+@dataclass(frozen=True)
+class Options(timing.Options):
+    """MarioLevelGen's env steps per second, beside one environment in NumPy and dictionaries.
+
+    Example: python -m experiments bench mario
+    """
+
+    num_envs: int = 256  # environments that step together
+    decoder: Path = SHIPPED_DECODER  # a file of weights
+
+
 def plain_contender(reward: str, decoder: Path) -> timing.Contender:
     """Make steps of the one environment in NumPy, with random actions."""
     draw = np.random.default_rng(0)
@@ -32,30 +43,24 @@ def plain_contender(reward: str, decoder: Path) -> timing.Contender:
     return timing.Contender(f"{reward}, NumPy and dictionaries, 1 environment", call, PLAIN_STEPS)
 
 
-def main(words: list[str]) -> None:
+def measure(options: Options) -> None:
     """Run the suite."""
-    parser = argparse.ArgumentParser(prog="make bench BENCH=mario", description=__doc__)
-    parser.add_argument("--num-envs", type=int, default=256)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--decoder", type=Path, default=SHIPPED_DECODER)
-    parser.add_argument("--out", type=Path, default=timing.RESULTS / "local")
-    args = parser.parse_args(words)
     pairs = [
         (
-            plain_contender(reward, args.decoder),
+            plain_contender(reward, options.decoder),
             contender(
-                f"{reward}, {args.num_envs} environments",
-                envs.make("mario", reward=reward, decoder=args.decoder),
-                args.num_envs,
+                f"{reward}, {options.num_envs} environments",
+                envs.make("mario", reward=reward, decoder=options.decoder),
+                options.num_envs,
                 STEPS,
             ),
         )
         for reward in REWARDS
     ]
-    timings = timing.side_by_side([c for pair in pairs for c in pair], args.repeats)
-    module = module_of(load_weights(args.decoder))
+    timings = timing.side_by_side([c for pair in pairs for c in pair], options.repeats)
+    module = module_of(load_weights(options.decoder))
     lines = [
-        f"Random actions, env steps per second: median and range of {args.repeats}. "
+        f"Random actions, env steps per second: median and range of {options.repeats}. "
         f"Decoder: widths {module.widths}, attention {module.attention}.",
         "",
         "| environment | env steps/s, median | min - max | times the one in NumPy |",
@@ -64,9 +69,9 @@ def main(words: list[str]) -> None:
     for plain, ours in zip(timings[::2], timings[1::2], strict=True):
         lines += [_row(plain, plain), _row(ours, plain)]
     text = "\n".join(lines)
-    content = {t.name: t.seconds for t in timings} | {"num_envs": args.num_envs}
+    content = {t.name: t.seconds for t in timings} | {"num_envs": options.num_envs}
     print(text)
-    print(f"written to {timing.save(args.out, 'mario', content, text)}")
+    print(f"written to {timing.save(options.out, 'mario', content, text)}")
 
 
 def _row(measured: timing.Timing, plain: timing.Timing) -> str:

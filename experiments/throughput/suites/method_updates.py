@@ -4,9 +4,9 @@ The paper's sizes: obs 27, action 8, batch 256, networks 256x2; DrAC with both e
 each time the multiplications and additions of its matrix products, which bound it from below.
 """
 
-import argparse
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -30,6 +30,17 @@ CONTENDERS: dict[str, tuple[str, Any]] = {
         else [("", method.options)]
     )
 }
+
+
+@dataclass(frozen=True)
+class Options(timing.Options):
+    """One update of every method of the paper.
+
+    Example: python -m experiments bench methods --only sac dacer
+    """
+
+    only: tuple[str, ...] = tuple(CONTENDERS)  # methods and estimators, all if not named
+    calls: int = 5  # updates per timed call
 
 
 def contender(name: str, calls: int) -> tuple[timing.Contender, float]:
@@ -71,22 +82,18 @@ def _flops_of(jaxpr: Any) -> float:
     return total
 
 
-def main(words: list[str]) -> None:
+def measure(options: Options) -> None:
     """Run the suite."""
-    parser = argparse.ArgumentParser(prog="make bench BENCH=methods", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
-    parser.add_argument("--calls", type=int, default=5, help="updates per timed call")
-    timing.add_arguments(parser)
-    args = parser.parse_args(words)
-    timing.pin(args)
-    made = [contender(name, args.calls) for name in args.only]
-    timings = timing.side_by_side([each for each, _ in made], args.repeats)
+    timing.check_names("--only", options.only, CONTENDERS)
+    timing.pin(options.one_core)
+    made = [contender(name, options.calls) for name in options.only]
+    timings = timing.side_by_side([each for each, _ in made], options.repeats)
     flops = {t.name: count / 1e9 for t, (_, count) in zip(timings, made, strict=True)}
     text = (
         f"One update, float32, obs {OBS}, action {ACTION}, batch 256, networks 256x2, "
         f"{timing.cores()} core(s).\n\n{table(timings, flops)}"
     )
-    timing.report_suite(args.out, "methods", timings, text, {"gflop": flops})
+    timing.report_suite(options.out, "methods", timings, text, {"gflop": flops})
 
 
 def table(timings: list[timing.Timing], gflop: dict[str, float]) -> str:

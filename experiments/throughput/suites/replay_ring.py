@@ -4,8 +4,8 @@ Transitions of Ant's sizes (obs 27, action 8). Every ring is full, so each write
 oldest; loops are donated their ring. Brax's queue and flashbax's item buffer hold the same.
 """
 
-import argparse
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +18,14 @@ from experiments.throughput import timing
 OBS, ACTION = 27, 8
 SMALL, LARGE, MINIBATCH = 65_536, 4_194_304, 32_768
 SEEDS, SEED_CAPACITY, SEED_MINIBATCH = 4, 100_000, 256
+
+
+@dataclass(frozen=True)
+class Options(timing.Options):
+    """The replay ring: writing a row, drawing a minibatch, beside a copy and two public buffers.
+
+    Example: python -m experiments bench replay
+    """
 
 
 class Buffer(NamedTuple):
@@ -68,7 +76,8 @@ PUBLIC = {"this ring": our_ring, "Brax's queue": brax_queue, "flashbax": flashba
 def row_of(num_envs: int) -> Transition:
     """Make one transition of every environment."""
     obs = jnp.ones((num_envs, OBS))
-    return Transition(obs, jnp.ones((num_envs, ACTION)), *jnp.ones((2, num_envs)), obs)
+    ones = jnp.ones(num_envs)
+    return Transition(obs, jnp.ones((num_envs, ACTION)), ones, ones, obs)
 
 
 def filled(buffer: Buffer, writes: int, num_envs: int) -> Any:
@@ -130,14 +139,11 @@ def seeds(name: str, make: Callable[..., Buffer]) -> timing.Contender:
     return loop(name, states, step, 20)
 
 
-def main(words: list[str]) -> None:
+def measure(options: Options) -> None:
     """Run the suite."""
-    parser = argparse.ArgumentParser(prog="make bench BENCH=replay", description=__doc__)
-    timing.add_arguments(parser)
-    args = parser.parse_args(words)
-    timing.pin(args)
-    inserts, samples = write_timings(args.repeats), draw_timings(args.repeats)
-    vmapped, missing = seed_timings(args.repeats)
+    timing.pin(options.one_core)
+    inserts, samples = write_timings(options.repeats), draw_timings(options.repeats)
+    vmapped, missing = seed_timings(options.repeats)
     *copies, draw, _ = samples
     transition = 4 * ring.width(OBS, ACTION)
     bandwidths = [2 * LARGE * transition / copy.median for copy in copies]
@@ -166,7 +172,9 @@ def main(words: list[str]) -> None:
         f"{ring.nbytes(10**6, OBS, ACTION, False) / 1e6:.0f} MB without next_obs.",
     ]
     more = {"copy_bytes_per_s": bandwidths, "draw_share_of_copy": shares}
-    timing.report_suite(args.out, "replay", [*inserts, *samples, *vmapped], "\n".join(lines), more)
+    timing.report_suite(
+        options.out, "replay", [*inserts, *samples, *vmapped], "\n".join(lines), more
+    )
 
 
 def write_timings(repeats: int) -> list[timing.Timing]:

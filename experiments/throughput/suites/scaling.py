@@ -6,12 +6,10 @@ is the price of sharing out. What its sums, taken in another order, do to a curv
 what a start one rounding off does.
 """
 
-import argparse
 import re
 import time
 from collections import Counter
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +26,20 @@ from experiments.throughput import timing
 
 EXPERIMENT, MOST = "multigoal_amortized", 8
 EXCHANGES = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
+
+
+@dataclass(frozen=True)
+class Options(timing.Options):
+    """One run on 1, 2, 4 and 8 devices: the same curve, few exchanges, and the time of an update.
+
+    Example: python -m experiments bench scaling
+    """
+
+    batch: int = 8192  # transitions of an update
+    envs: int = 1024  # environments
+    hidden: int = 256  # size of each of two hidden layers
+    updates: int = 100  # in all
+    repeats: int = 10  # epochs, which divide the updates
 
 
 class Progress(NamedTuple):
@@ -62,7 +74,7 @@ def begin(setup: RunSetup) -> Progress:
     lowered = lower_init(setup, shapes, start), lower_members(setup, setup.functions.epoch, shapes)
     init, epoch = (program.compile() for program in lowered)
     state = jax.block_until_ready(init(*start))
-    return Progress(setup, epoch, state, exchanges(epoch.as_text(), "update"), {}, [])
+    return Progress(setup, epoch, state, exchanges(str(epoch.as_text()), "update"), {}, [])
 
 
 def go_on(progress: Progress) -> Progress:
@@ -98,44 +110,37 @@ def largest_difference(one: Progress, other: Progress) -> float:
     return float(max(np.nanmax(x) for x in scaled))
 
 
-def main(words: list[str]) -> None:
+def measure(options: Options) -> None:
     """Run the suite."""
-    parser = argparse.ArgumentParser(prog="make bench BENCH=scaling", description=__doc__)
-    parser.add_argument("--batch", type=int, default=8192)
-    parser.add_argument("--envs", type=int, default=1024)
-    parser.add_argument("--hidden", type=int, default=256)
-    parser.add_argument("--updates", type=int, default=100)
-    parser.add_argument("--repeats", type=int, default=10, help="epochs, which divide the updates")
-    parser.add_argument("--out", type=Path, default=timing.RESULTS / "local")
-    args = parser.parse_args(words)
     jax.config.update("jax_num_cpu_devices", MOST)
     counts = [n for n in (1, 2, 4, 8) if n <= jax.device_count()]
-    prefill = -(-args.batch // args.envs)
+    prefill = -(-options.batch // options.envs)
     train = {
-        "env_steps": args.envs * (prefill + args.updates),
-        "num_envs": args.envs,
+        "env_steps": options.envs * (prefill + options.updates),
+        "num_envs": options.envs,
         "strata": MOST,
-        "batch_size": args.batch,
+        "batch_size": options.batch,
         "learning_starts": 1,
-        "epochs": args.repeats,
+        "epochs": options.repeats,
     }
-    runs = [begin(setup_on(n, hidden=args.hidden, **train)) for n in counts]
-    moved = one_rounding_off(begin(setup_on(1, hidden=args.hidden, **train)))
-    for _ in range(args.repeats):
+    runs = [begin(setup_on(n, hidden=options.hidden, **train)) for n in counts]
+    moved = one_rounding_off(begin(setup_on(1, hidden=options.hidden, **train)))
+    for _ in range(options.repeats):
         *runs, moved = (go_on(run) for run in (*runs, moved))
     timings = [timing.Timing(devices.describe(r.setup.mesh), 0.0, r.seconds) for r in runs]
     apart = max(largest_difference(runs[0], run) for run in runs)
     by_rounding = largest_difference(runs[0], moved)
     counted = dict(runs[-1].exchanges)
     text = (
-        f"An iteration of {EXPERIMENT}: a step of {args.envs} environments and an update of batch "
-        f"{args.batch}, networks {args.hidden}x2, float32.\n\n{timing.table(timings)}\n\n"
-        f"Curves over {args.updates} updates differ by at most {apart:.1e}, relative to values "
+        f"An iteration of {EXPERIMENT}: a step of {options.envs} environments and an update of "
+        f"batch {options.batch}, networks {options.hidden}x2, float32.\n\n"
+        f"{timing.table(timings)}\n\n"
+        f"Curves over {options.updates} updates differ by at most {apart:.1e}, relative to values "
         f"above 1; that of one device whose start is one rounding off, by {by_rounding:.1e}.\n"
         f"Exchanges of an update on {counts[-1]} devices: {counted}."
     )
-    content = {t.name: t.seconds for t in timings}
+    content: dict[str, Any] = {t.name: t.seconds for t in timings}
     content |= {"largest_difference": apart, "one_rounding_off": by_rounding}
     content |= {"exchanges": counted, "settings": train}
     print(text)
-    print(f"written to {timing.save(args.out, 'scaling', content, text)}")
+    print(f"written to {timing.save(options.out, 'scaling', content, text)}")

@@ -4,8 +4,7 @@ MultiGoal, preset default, at the default networks and at 32x2, where a kernel's
 much as its work.
 """
 
-import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import jax
 
@@ -16,6 +15,16 @@ from experiments.throughput.suites.iteration import epoch, short_setup
 
 SEEDS = 8
 SIZES = ((256, 256), (64, 64), (32, 32))
+
+
+@dataclass(frozen=True)
+class Options(timing.Options):
+    """Eight seeds in one program beside eight programs of one seed, one after the other.
+
+    Example: python -m experiments bench sweep
+    """
+
+    iterations: int = 25  # per timed call
 
 
 def contenders(hidden: tuple[int, ...], iterations: int) -> list[timing.Contender]:
@@ -29,15 +38,11 @@ def contenders(hidden: tuple[int, ...], iterations: int) -> list[timing.Contende
     return [epoch(f"{size}: one by one", alone), epoch(f"{size}: {SEEDS} in one program", together)]
 
 
-def main(words: list[str]) -> None:
+def measure(options: Options) -> None:
     """Run the suite."""
-    parser = argparse.ArgumentParser(prog="make bench BENCH=sweep", description=__doc__)
-    parser.add_argument("--iterations", type=int, default=25, help="per timed call")
-    timing.add_arguments(parser)
-    args = parser.parse_args(words)
-    timing.pin(args)
-    made = [one for hidden in SIZES for one in contenders(hidden, args.iterations)]
-    timings = timing.side_by_side(made, args.repeats)
+    timing.pin(options.one_core)
+    made = [one for hidden in SIZES for one in contenders(hidden, options.iterations)]
+    timings = timing.side_by_side(made, options.repeats)
     ratios = [
         together.median / alone.median
         for alone, together in zip(timings[::2], timings[1::2], strict=True)
@@ -55,4 +60,4 @@ def main(words: list[str]) -> None:
             for hidden, ratio in zip(SIZES, ratios, strict=True)
         ),
     ]
-    timing.report_suite(args.out, "sweep", timings, "\n".join(lines), {"ratios": ratios})
+    timing.report_suite(options.out, "sweep", timings, "\n".join(lines), {"ratios": ratios})

@@ -7,17 +7,16 @@ import jax
 import numpy as np
 import pytest
 
+from drac_jax.algorithms import DracHParams
+from drac_jax.runs.hardware import machine
+from drac_jax.runs.saved_run import load_policy
 from drac_jax.runs.setup import run_setup
-from drac_jax.runs import chunks
 from drac_jax.runs.storage import run_folder
 from drac_jax.training import sweep
-from drac_jax.algorithms import DracHParams
-from drac_jax.runs.saved_run import load_policy
 from experiments import find
-from experiments.__main__ import main
+from experiments.cli.main import main
 from tests.support.commands import EPOCHS, TINY
-from tests.support.tolerances import assert_within
-from tests.support.tolerances import error_of
+from tests.support.tolerances import assert_within, error_of
 
 SWEEP = ["sweep", *TINY[1:], "--grid.beta", "0.3", "0.6"]  # a part is as large as that run
 
@@ -43,13 +42,15 @@ def test_parts_that_cannot_be_are_refused(number, count, said):
 @pytest.mark.parametrize(
     ("fitting", "count"), [(100, 1), (6, 2), (5, 3), (4, 3), (3.5, 4), (0, 12)]
 )
-def test_there_are_as_few_parts_as_fit_in_memory(monkeypatch, fitting, count):
+def test_there_are_as_few_chunks_as_fit_in_memory(monkeypatch, fitting, count):
     experiment = find("multigoal_amortized")
     config = replace(experiment.config(), seeds=12)
     one = run_setup.state_bytes(
         run_setup.abstract_state(run_setup.prepare(experiment, experiment.config(), "default")[0])
     )
-    monkeypatch.setattr(run_folder, "free_memory", lambda: fitting * 1.01 * one / run_setup.MEMORY_SHARE)
+    monkeypatch.setattr(
+        machine, "free_memory", lambda: fitting * 1.01 * one / run_setup.MEMORY_SHARE
+    )
     assert run_setup.fewest_chunks(experiment, config) == count
 
 

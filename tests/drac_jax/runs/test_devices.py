@@ -16,8 +16,7 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 from drac_jax.runs.hardware import devices
 from experiments.throughput.suites.scaling import exchanges
-from tests.support.tolerances import assert_within
-from tests.support.tolerances import error_of
+from tests.support.tolerances import assert_within, error_of
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -12,10 +12,17 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from drac_jax.runs.hardware.hosts import Cluster
-from drac_jax.runs.hardware.hosts import check
-from experiments.__main__ import main
-from tests.support.commands import PATIENCE, ROOT, TINY, Outcome, only_run_in, records_of, saved_epochs
+from drac_jax.runs.hardware.hosts import Cluster, check
+from experiments.cli.main import main
+from tests.support.commands import (
+    PATIENCE,
+    ROOT,
+    TINY,
+    Outcome,
+    only_run_in,
+    records_of,
+    saved_epochs,
+)
 
 EPOCHS = 100  # so many that a signal after the first does not come too late
 WORDS = (*TINY[1:], "--train.epochs", EPOCHS, "--train.env-steps", 4000)

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,58 +32,53 @@ from tests.support.commands import (
 pytestmark = pytest.mark.heavy
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    runs = tmp_path_factory.mktemp("finished")
-    outcome = command(*TINY, "--runs-dir", runs)
-    assert outcome.code == 0, outcome.said
-    return only_run_in(runs)
-
-
 def test_a_run_killed_before_its_first_checkpoint_starts_again(finished, tmp_path):
-    shutil.copy(finished / "config.json", tmp_path)
-    first = records_of(finished)[0]
+    shutil.copy(finished.folder / "config.json", tmp_path)
+    first = records_of(finished.folder)[0]
     (tmp_path / "metrics.jsonl").write_text(json.dumps(first) + "\n")
     outcome = command("run", "--resume", tmp_path)
     assert outcome.code == 0, outcome.said
     assert "has no checkpoint yet: starting from the beginning" in outcome.said
-    assert without_times(records_of(tmp_path)) == without_times(records_of(finished))
+    assert without_times(records_of(tmp_path)) == without_times(records_of(finished.folder))
 
 
 def test_an_epoch_whose_checkpoint_was_damaged_is_saved_again(finished, tmp_path):
     folder = tmp_path / "run"
-    shutil.copytree(finished, folder)
+    shutil.copytree(finished.folder, folder)
     damage(folder / "checkpoints" / str(EPOCHS))
     outcome = command("run", "--resume", folder)
     assert f"checkpoint {EPOCHS} is damaged" in outcome.said
     assert saved_epochs(folder) == [EPOCHS - 1, EPOCHS]
-    pairs = zip(saved_arrays(folder, EPOCHS), saved_arrays(finished, EPOCHS), strict=True)
+    pairs = zip(saved_arrays(folder, EPOCHS), saved_arrays(finished.folder, EPOCHS), strict=True)
     assert all(np.array_equal(a, b) for a, b in pairs)
 
 
 def test_a_second_process_cannot_train_in_a_run_folder(finished):
-    with run_lock.held(finished):
-        refused = command("run", "--resume", finished)
+    with run_lock.held(finished.folder):
+        refused = command("run", "--resume", finished.folder)
     assert refused.code == 2
     assert refused.said.splitlines()[-1] == (
-        f"error: {finished} is in use by another process; wait until that ends, or stop it first"
+        f"error: {finished.folder} is in use by another process; wait until that ends, or stop it "
+        "first"
     )
 
 
 def test_a_killed_process_leaves_no_lock_behind(finished):
-    hold = (
-        "import sys, pathlib, drac_jax.run_lock as lock; l = lock.held(pathlib.Path(sys.argv[1]))"
-    )
+    hold = "import sys, pathlib, drac_jax.runs.storage.run_lock as lock; l = lock.held(pathlib.Path(sys.argv[1]))"
     line = [sys.executable, "-c", f"{hold}; l.__enter__(); print('held', flush=True); input()"]
     with subprocess.Popen(
-        [*line, str(finished)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True
+        [*line, str(finished.folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
     ) as holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(ValueError, match="in use"), run_lock.held(finished):
+        with pytest.raises(ValueError, match="in use"), run_lock.held(finished.folder):
             pass
         holder.kill()
         holder.wait()
-    with run_lock.held(finished):
+    with run_lock.held(finished.folder):
         pass
 
 
@@ -132,8 +126,8 @@ def test_a_run_stopped_within_an_epoch_goes_on_bit_for_bit(finished, tmp_path):
     assert saved_epochs(folder, "unfinished") == [90]
     assert command("run", "--resume", folder).code == 0
     assert saved_epochs(folder, "unfinished") == []
-    assert without_times(records_of(folder)) == without_times(records_of(finished))
-    pairs = zip(saved_arrays(folder, EPOCHS), saved_arrays(finished, EPOCHS), strict=True)
+    assert without_times(records_of(folder)) == without_times(records_of(finished.folder))
+    pairs = zip(saved_arrays(folder, EPOCHS), saved_arrays(finished.folder, EPOCHS), strict=True)
     assert all(np.array_equal(a, b) for a, b in pairs)
 
 
@@ -144,7 +138,7 @@ def test_a_run_that_has_no_time_stops_saved_and_goes_on(finished, tmp_path):
     assert f"stopped after 0 of 61 iterations of epoch 1 of {EPOCHS}, all saved" in outcome.said
     assert f"--resume {folder}" in outcome.said
     assert command("run", "--resume", folder, "--seconds", 3600).code == 0
-    assert without_times(records_of(folder)) == without_times(records_of(finished))
+    assert without_times(records_of(folder)) == without_times(records_of(finished.folder))
 
 
 def test_a_run_under_nohup_outlives_its_terminal(tmp_path):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.drawings import frames_of, scene_of
 from tests.support.commands import command
+from tests.support.drawings import frames_of, scene_of
 
 pytestmark = pytest.mark.heavy
 

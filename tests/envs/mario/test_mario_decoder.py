@@ -14,6 +14,7 @@ from envs.mario.decoder.network import Decoder, load_weights
 from envs.mario.decoder_training import corpus, gan, matmul_layers
 from envs.mario.decoder_training import train_decoder as trainer
 from envs.mario.tiles import ALPHABET, LATENT_SIZE
+from experiments.cli.main import main
 
 SHIPPED = level_gen.SHIPPED_DECODER
 WIDTHS = (8, 6, 4)
@@ -128,7 +129,7 @@ def test_the_command_learns_from_a_folder_and_writes_weights_scores_and_a_sheet(
     (folder / "flat.txt").write_text(FLAT)
     out = tmp_path / "mine.npz"
     arguments = f"--corpus {folder} --out {out} --steps 2 --batch 4 --seed 3".split()
-    assert trainer.main(arguments) == 0
+    assert main(["decoder", *arguments]) == 0
     record = json.loads(out.with_suffix(".json").read_text())
     assert record["seed"] == 3 and f"--corpus {folder}" in record["command"]
     assert set(record["scores"]["ratio to the corpus"]) == {"ground"}  # there is nothing else
@@ -150,7 +151,7 @@ BAD = {
 @pytest.mark.parametrize("arguments", BAD)
 def test_wrong_input_is_one_line_and_exit_code_two(arguments, tmp_path, capsys):
     (tmp_path / "wrong.txt").write_text("--x" + FLAT[3:])
-    assert trainer.main(arguments.format(tmp_path).split()) == 2
+    assert main(["decoder", *arguments.format(tmp_path).split()]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and BAD[arguments] in error
     assert error.count("\n") == 1

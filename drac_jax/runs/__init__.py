@@ -1,0 +1,1 @@
+"""Runs: the only code that touches files, clocks, signals and processes."""

@@ -1,0 +1,1 @@
+"""A run in progress: compile, train, evaluate, save, stop, resume."""

@@ -1,0 +1,57 @@
+"""What a result depends on: memory, versions, device, commit."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+PACKAGES = (
+    "drac_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "mujoco",
+    "mujoco-mjx",
+    "orbax-checkpoint",
+)
+
+
+def free_memory() -> float:
+    """Count the bytes that arrays can take on this process's first device."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
+def environment_facts() -> dict[str, Any]:
+    """Collect versions, device and git commit, for whoever wants to repeat the run."""
+    device = jax.devices()[0]
+    return {
+        "versions": {"python": sys.version.split()[0]}
+        | {name: _version(name) for name in PACKAGES},
+        "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
+        "git_commit": _git_commit(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a clone on the path, not installed
+        return None
+
+
+def _git_commit() -> str | None:
+    here = Path(__file__).parent
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
