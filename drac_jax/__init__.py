@@ -9,11 +9,13 @@ from drac_jax.algorithms import (
     S2acHParams,
     SacHParams,
     SqlHParams,
+    Td3HParams,
     make_dacer,
     make_drac,
     make_s2ac,
     make_sac,
     make_sql,
+    make_td3,
 )
 from drac_jax.diversity.distance import all_pairs, paired
 from drac_jax.training.loop import make_train
@@ -25,6 +27,7 @@ __all__ = [
     "S2acHParams",
     "SacHParams",
     "SqlHParams",
+    "Td3HParams",
     "TrainConfig",
     "all_pairs",
     "amortized",
@@ -36,6 +39,7 @@ __all__ = [
     "make_s2ac",
     "make_sac",
     "make_sql",
+    "make_td3",
     "make_train",
     "paired",
     "stein_start",
@@ -43,7 +47,7 @@ __all__ = [
 
 
 def load_policy(path: Any, member: int = 0) -> Any:
-    """Load a trained policy, (obs, key) -> action: see `drac_jax.saved.load_policy`."""
+    """Load a trained policy, (obs, key) -> action: see `drac_jax.runs.saved_run.load_policy`."""
     from drac_jax.runs.saved_run import load_policy as load
 
     return load(path, member)

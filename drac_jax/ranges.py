@@ -42,6 +42,7 @@ COUNT = _from(1)
 BUDGET = _from(1, 2**53)
 POSITIVE = Range(0.0, FLOAT32, "above 0", above=True)
 FRACTION = Range(0.0, 1.0, "in (0, 1]", above=True)
+AT_LEAST_0 = Range(0.0, FLOAT32, "at least 0")
 FINITE = Range(-FLOAT32, FLOAT32, "")
 
 RANGES: dict[str, Range] = {
@@ -68,7 +69,7 @@ RANGES: dict[str, Range] = {
     "alpha_lr": Range(0.0, FLOAT32, "at least 0 (0 fixes alpha)"),
     **dict.fromkeys(["gamma", "tau", "diversity_fraction"], FRACTION),
     **dict.fromkeys(["beta", "target_entropy"], FINITE),
-    "noise_scale": Range(0.0, FLOAT32, "at least 0"),
+    **dict.fromkeys(["noise_scale", "exploration_noise", "target_noise", "noise_clip"], AT_LEAST_0),
     "reward_scale": POSITIVE,
     # Environments; the ant maze knows how small its cells may be.
     "cell_scale": Range(0.0, 1000.0, "above 0", above=True),

@@ -15,11 +15,13 @@ from drac_jax.algorithms import (
     S2acHParams,
     SacHParams,
     SqlHParams,
+    Td3HParams,
     make_dacer,
     make_drac,
     make_s2ac,
     make_sac,
     make_sql,
+    make_td3,
 )
 from drac_jax.algorithms.dacer import clip
 from drac_jax.diversity.distance import Diversity, all_pairs, check_beta, paired
@@ -117,7 +119,8 @@ class Method(NamedTuple):
     """A method: its default options and hyperparameters, how to make it, and how to check it.
 
     make: (spec, options) -> Algorithm; check: (spec, options, hparams) -> warnings. Both raise
-    ValueError on values that cannot work.
+    ValueError on values that cannot work. updates_per_call: critic steps that one call of the
+    algorithm's `update` stands for.
     """
 
     summary: str
@@ -125,6 +128,7 @@ class Method(NamedTuple):
     hparams: Any
     make: Callable[[EnvSpec, Any], Algorithm]
     check: Callable[[EnvSpec, Any, Any], list[str]]
+    updates_per_call: int = 1
 
 
 def make_amortized(spec: EnvSpec, options: DracOptions) -> Algorithm:
@@ -177,6 +181,11 @@ def make_stein(spec: EnvSpec, options: S2acOptions) -> Algorithm:
     return make_s2ac(start, options.particles, options.svgd_steps, options.hidden, options.style)
 
 
+def make_deterministic(spec: EnvSpec, options: NetworkOptions) -> Algorithm:
+    """Make TD3."""
+    return make_td3(spec.action_size, options.hidden, options.style)
+
+
 def make_diversity(options: DracOptions | DiffusionOptions) -> Diversity:
     """Make the estimator that the options name."""
     mean = MEANS[options.mean]
@@ -220,7 +229,10 @@ METHODS: dict[str, Method] = {
         check_drac,
     ),
     "sac": Method("SAC", SacOptions(), SacHParams(), make_gaussian, check_hparams),
-    "dacer": Method("DACER", DacerOptions(), DacerHParams(), make_noisy_diffusion, check_hparams),
+    "dacer": Method(
+        "DACER", DacerOptions(), DacerHParams(), make_noisy_diffusion, check_hparams, 2
+    ),
     "sql": Method("SQL", SqlOptions(), SqlHParams(), make_soft_q, check_hparams),
     "s2ac": Method("S2AC", S2acOptions(), S2acHParams(), make_stein, check_hparams),
+    "td3": Method("TD3", NetworkOptions(), Td3HParams(), make_deterministic, check_hparams, 2),
 }

@@ -27,7 +27,6 @@ from experiments.cli.method_values import Plan
 class CompareOptions(Devices):
     """What a comparison is told besides the values of its methods' runs."""
 
-    domain: Positional[str] = ""  # what all methods play, as `multigoal`
     algos: tuple[str, ...] | None = None  # the methods; all of the domain where none is named
     preset: str | None = None  # where the values come from: paper, default or fast
     resume: Path | None = None  # go on with the comparison in this folder
@@ -45,6 +44,7 @@ class Compare[Values](CompareOptions):
     Example: python -m experiments compare multigoal --algos amortized sac --seeds 5
     """
 
+    domain: Positional[str] = ""  # what all methods play, as `multigoal`
     values: Annotated[Values, arg(name="")]
 
 
@@ -63,12 +63,14 @@ def compare_options(domain: str, preset: str | None) -> tuple[type, Compare]:
 def compare(words: list[str], began: float) -> int:
     """Train every method with all its seeds, and make one table and one picture of them. -> the
     exit code."""
-    asked, rest = parsing.parse_known(CompareOptions, words, f"{parsing.PROGRAM} compare")
+    domain = words[0] if words and not words[0].startswith("-") else ""
+    rest = words[1:] if domain else words
+    asked, rest = parsing.parse_known(CompareOptions, rest, f"{parsing.PROGRAM} compare")
     if {"-h", "--help"} & set(rest):
-        kind, default = compare_options(asked.domain, asked.preset)
+        kind, default = compare_options(domain, asked.preset)
         parsing.parse(kind, ["--help"], f"{parsing.PROGRAM} compare", default)
     deadline = set_up(asked, began)
-    plan = _kept(asked, rest) if asked.resume else _asked(asked, rest)
+    plan = (_kept if asked.resume else _asked)(domain, asked, rest)
     experiments = {algo: find(f"{plan.domain}_{algo}") for algo in plan.algos}
     configs = method_values.settle(plan, experiments, asked.resume)
     todo = [
@@ -121,9 +123,8 @@ def _write(
     return results
 
 
-def _asked(asked: CompareOptions, words: list[str]) -> Plan:
+def _asked(domain: str, asked: CompareOptions, words: list[str]) -> Plan:
     """Make the plan of a new comparison; of all methods of the domain where none is named."""
-    domain = asked.domain
     if not domain:
         usage = f"{parsing.PROGRAM} compare DOMAIN --algos ALGO ALGO"
         raise ValueError(f"compare needs a domain, as multigoal is one: {usage}")
@@ -138,11 +139,11 @@ def _asked(asked: CompareOptions, words: list[str]) -> Plan:
     return Plan(domain, algos, asked.preset or DEFAULT_PRESET, words)
 
 
-def _kept(options: CompareOptions, words: list[str]) -> Plan:
+def _kept(domain: str, options: CompareOptions, words: list[str]) -> Plan:
     """Read the plan of a comparison; what is asked besides must agree with it."""
     kept = Plan(**run_folder.read_json((options.resume or Path()) / comparison.COMPARISON))
     algos = list(options.algos or ())
-    asked = {"domain": options.domain, "algos": algos, "preset": options.preset, "words": words}
+    asked = {"domain": domain, "algos": algos, "preset": options.preset, "words": words}
     for name, value in asked.items():
         if value and value != getattr(kept, name):
             raise ValueError(

@@ -102,7 +102,7 @@ def origin_of(name: str | None, words: list[str], bare: str) -> tuple[Experiment
     identity = saved_run.read_identity(place)
     for what, value in {"experiment": name, "preset": origin.preset}.items():
         if value not in (None, identity[what]):
-            raise ValueError(f"{place} is of {what} {identity[what]!r}, not {value!r}")
+            raise ValueError(f"{place} is a run of {what} {identity[what]!r}, not {value!r}")
     experiment = find(identity["experiment"])
     return experiment, identity["preset"], saved_run.config_of(experiment, identity)
 

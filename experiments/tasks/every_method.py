@@ -20,14 +20,12 @@ class Setting:
 
     hparams: its floats; those of the loop follow the preset. options: static choices, the
     method's defaults where None. paper: the values of the preset `paper`, where they are others.
-    updates_per_call: critic steps that its algorithm takes at once. grid: the temperatures that it
-    trains at by itself.
+    grid: the temperatures that it trains at by itself.
     """
 
     hparams: Any
     options: Any = None
     paper: "Setting | None" = None
-    updates_per_call: int = 1
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
@@ -39,8 +37,9 @@ def diffusion(beta: float, paper_beta: float | None = None) -> Setting:
 
 def every_method(amortized: Experiment, settings: Mapping[str, Setting]) -> list[Experiment]:
     """Offer a task of the amortized actor, `<domain>_amortized`, to the other methods as well:
-    the same environment, loop and evaluation."""
+    the same environment, loop and evaluation. A method without a setting has its own defaults."""
     domain, task = amortized.name.removesuffix("_amortized"), amortized.summary
+    defaults = {n: Setting(m.hparams) for n, m in METHODS.items() if n != amortized.method}
     others = [
         replace(
             amortized,
@@ -51,7 +50,7 @@ def every_method(amortized: Experiment, settings: Mapping[str, Setting]) -> list
                 for name, config in amortized.presets.items()
             },
         )
-        for method, setting in settings.items()
+        for method, setting in (defaults | {**settings}).items()
     ]
     return [
         replace(experiment, summary=f"{task}: {METHODS[experiment.method].summary}")
@@ -71,7 +70,6 @@ def maze_settings(layout: str) -> dict[str, Setting]:
                 mixture_components=8 if layout == "hard" else 4,
                 entropy_period=300,
             ),
-            updates_per_call=2,
         ),
         "sql": Setting(SqlHParams(alpha=0.3)),
         "s2ac": Setting(S2acHParams(alpha=0.7)),
@@ -84,7 +82,7 @@ def _config(config: RunConfig, method: str, setting: Setting) -> RunConfig:
         config,
         algorithm=setting.options or METHODS[method].options,
         hparams=setting.hparams.replace(**loop),
-        train=_whole_calls(config.train, setting.updates_per_call),
+        train=_whole_calls(config.train, METHODS[method].updates_per_call),
         grid=setting.grid,
     )
 

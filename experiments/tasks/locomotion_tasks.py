@@ -76,7 +76,6 @@ def _settings(name: str, actions: int) -> dict[str, Setting]:
                 target_entropy=-0.9 * actions,
                 noise_scale=0.15 if name in ("Humanoid", "HalfCheetah") else 0.1,
             ),
-            updates_per_call=2,
         ),
         "sql": Setting(SqlHParams(alpha=0.2 if name == "Ant" else 1.0)),
         "s2ac": Setting(S2acHParams(alpha=0.2 if name == "Ant" else 1.0)),

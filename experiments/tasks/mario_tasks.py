@@ -91,9 +91,7 @@ SETTINGS: Mapping[str, Setting] = {
         DracHParams(), DiffusionOptions(), Setting(DracHParams(), PAIRED, grid=BETAS), grid=BETAS
     ),
     "sac": Setting(SacHParams(), grid=ENTROPIES),
-    "dacer": Setting(
-        DacerHParams(), DacerOptions(entropy_period=1_000), updates_per_call=2, grid=ENTROPIES
-    ),
+    "dacer": Setting(DacerHParams(), DacerOptions(entropy_period=1_000), grid=ENTROPIES),
     "sql": Setting(SqlHParams(), grid={"alpha": (0.05, 0.175, 0.3)}),
     "s2ac": Setting(S2acHParams(), S2acOptions(svgd_steps=3), grid={"alpha": (0.1, 0.4, 0.7)}),
 }

@@ -58,7 +58,7 @@ EXPERIMENTS = every_method(
         "sac": Setting(
             SacHParams(target_entropy=1.0), paper=Setting(SacHParams(target_entropy=-2.0))
         ),
-        "dacer": Setting(DacerHParams(target_entropy=-1.8), updates_per_call=2),
+        "dacer": Setting(DacerHParams(target_entropy=-1.8)),
         "sql": Setting(SqlHParams(alpha=0.2)),
         "s2ac": Setting(S2acHParams(alpha=0.7), paper=Setting(S2acHParams(alpha=0.2))),
     },

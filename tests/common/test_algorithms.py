@@ -15,11 +15,13 @@ from drac_jax.algorithms import (
     S2acHParams,
     SacHParams,
     SqlHParams,
+    Td3HParams,
     make_dacer,
     make_drac,
     make_s2ac,
     make_sac,
     make_sql,
+    make_td3,
 )
 from drac_jax.diversity.distance import Diversity, all_pairs, paired
 from drac_jax.runs.storage.checkpoint import Checkpoints
@@ -109,6 +111,14 @@ CASES = [
         frozen={"alpha": 1e-6, "actor_lr": 1e-9},
         explorer={},
         modes=None,
+    ),
+    Case(
+        "td3",
+        lambda action_size: make_td3(action_size, HIDDEN),
+        Td3HParams(),
+        frozen={"actor_lr": 1e-9},
+        explorer={},
+        modes=1,
     ),
 ]
 

@@ -64,7 +64,10 @@ def test_a_second_process_cannot_train_in_a_run_folder(finished):
 
 
 def test_a_killed_process_leaves_no_lock_behind(finished):
-    hold = "import sys, pathlib, drac_jax.runs.storage.run_lock as lock; l = lock.held(pathlib.Path(sys.argv[1]))"
+    hold = (
+        "import sys, pathlib; from drac_jax.runs.storage import run_lock; "
+        "l = run_lock.held(pathlib.Path(sys.argv[1]))"
+    )
     line = [sys.executable, "-c", f"{hold}; l.__enter__(); print('held', flush=True); input()"]
     with subprocess.Popen(
         [*line, str(finished.folder)],

@@ -55,7 +55,7 @@ def test_saved_policy_is_played_and_drawn(run_folder):
     ("words", "part"),
     [
         ("--episodes 0", "episodes=0 must be at least 1"),
-        ("--episodes many", "invalid int value: 'many'"),
+        ("--episodes many", "int() with base 10: 'many'"),
         ("--member 2", "member=2 must be in 0..1"),
         ("--hparams.beta 0.3", "only env can differ from training"),
         ("--epsodes 3", "--epsodes"),
