@@ -55,27 +55,12 @@ def train(
     identity = run_setup.identity(chunks[0]) | {"config": exp.to_dict(whole)}
     facts = {"spec": run_setup.spec_record(chunks[0]), **machine.environment_facts()}
     run_folder.write_json(folder / run_folder.CONFIG, identity | facts)
-    by_name = {place_of(folder, setup.config.chunk).name: setup for setup in chunks}
+    by_name = {run_folder.chunk_place(folder, setup.config.chunk).name: setup for setup in chunks}
     left = {n: setup for n, setup in by_name.items() if not comparison.is_finished(folder / n)}
     if broken := comparison.train(left, folder, reporter, deadline):
         name, why = next(iter(broken.items()))
         raise ValueError(f"{name} of {folder} broke down: {why}")
     return _merge(by_name, folder, whole)
-
-
-def place_of(folder: Path, number: int) -> Path:
-    """Name the folder of a chunk, numbered from 1. Older sweeps call it `part_<i>`."""
-    former = folder / f"part_{number}"
-    return former if former.exists() else folder / f"chunk_{number}"
-
-
-def find(folder: Path, config: dict[str, Any], count: int, member: int) -> tuple[Path, int]:
-    """Find a member: the folder of its run, and its number there. config: as in config.json;
-    count: members of the whole."""
-    if config.get("chunks", 0) <= 1 or config["chunk"]:
-        return folder, member
-    number, inside = divmod(member, count // config["chunks"])
-    return place_of(folder, number + 1), inside
 
 
 def _merge(chunks: dict[str, RunSetup], folder: Path, whole: RunConfig) -> dict[str, Any]:

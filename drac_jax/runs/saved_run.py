@@ -14,7 +14,6 @@ from drac_jax.algorithms.registry import METHODS
 from drac_jax.figures import plots
 from drac_jax.measures import wall_robustness
 from drac_jax.measures.wall_robustness import RobustnessConfig
-from drac_jax.runs import chunks
 from drac_jax.runs.execution import final_evaluation, restore
 from drac_jax.runs.hardware import cpu, devices, machine
 from drac_jax.runs.setup import experiment as exp
@@ -82,7 +81,7 @@ def load_agent(folder: Path, member: int) -> tuple[Algorithm, Any]:
     count = _count_members(identity["config"])
     if not 0 <= member < count:
         raise ValueError(f"member={member} must be in 0..{count - 1}: the run has {count}")
-    place, inside = chunks.find(folder, identity["config"], count, member)
+    place, inside = run_folder.find_member(folder, identity["config"], count, member)
     if place != folder:
         return load_agent(place, inside)
     one = jax.eval_shape(lambda: algorithm.init(jax.random.key(0), hparams, sizes["obs_size"]))

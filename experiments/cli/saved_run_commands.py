@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 from drac_jax import ranges
 from drac_jax.figures import plots
 from drac_jax.measures.wall_robustness import MEASURES, RobustnessConfig
-from drac_jax.runs import chunks, saved_run
+from drac_jax.runs import saved_run
 from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.setup import run_setup
 from drac_jax.runs.setup.experiment import EvalConfig, Experiment, RunConfig
@@ -73,7 +73,7 @@ class Trained:
         """The run as it was trained. Raises ValueError for a sweep in chunks, whose members have
         no checkpoint in common."""
         if self.config.chunks > 1 and not self.config.chunk:
-            one = chunks.place_of(self.folder, 1)
+            one = run_folder.chunk_place(self.folder, 1)
             raise ValueError(f"{self.folder} is a sweep in chunks; name one: {one}")
         return run_setup.prepare(self.experiment, self.config, self.identity["preset"])[0]
 

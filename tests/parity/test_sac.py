@@ -110,16 +110,12 @@ def test_part_of_the_update_is_the_references(case, name):
 
 
 def test_gradients_are_the_references(case):
-    case.assert_close("gradients", case.results["critic_grads"], twin(case.data, "grad", "q"))
-    case.assert_close("gradients", case.results["actor_grads"], mlp(case.data, "grad_actor"))
+    case.assert_gradients()
 
 
 @pytest.mark.parametrize("when", ["new", "traj"])
 def test_weights_after_updates_are_the_references(case, when):
-    agent = case.results[when]
-    case.assert_close("weights", agent.actor.params, mlp(case.data, f"{when}_actor"))
-    case.assert_close("weights", agent.critic.params, twin(case.data, when, "q"))
-    case.assert_close("weights", agent.target_critic, twin(case.data, when, "tq"))
+    case.assert_weights(when)
 
 
 def test_alpha_after_one_update_is_the_references(case):

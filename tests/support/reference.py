@@ -44,6 +44,20 @@ class Case(NamedTuple):
         row = f"{self.name} {what}" if self.precision == "float32" else "updates, float64"
         assert_within(row, error_of(ours, theirs))
 
+    def assert_gradients(self, actor: Callable[[dict, str], dict] | None = None) -> None:
+        """Compare the gradients of critics and actor. actor: arranges the latter's layers."""
+        actor = actor or (lambda data, when: mlp(data, f"{when}_actor"))
+        self.assert_close("gradients", self.results["critic_grads"], twin(self.data, "grad", "q"))
+        self.assert_close("gradients", self.results["actor_grads"], actor(self.data, "grad"))
+
+    def assert_weights(self, when: str, actor: Callable[[dict, str], dict] | None = None) -> None:
+        """Compare an agent's networks after one update (`new`) or more (`traj`)."""
+        actor = actor or (lambda data, when: mlp(data, f"{when}_actor"))
+        agent = self.results[when]
+        self.assert_close("weights", agent.actor.params, actor(self.data, when))
+        self.assert_close("weights", agent.critic.params, twin(self.data, when, "q"))
+        self.assert_close("weights", agent.target_critic, twin(self.data, when, "tq"))
+
 
 def case(name: str, precision: str, *functions: Callable) -> Case:
     """Compute functions of the arrays of one file in a precision."""

@@ -38,6 +38,23 @@ def new_folder(root: Path, experiment: str) -> Path:
     raise ValueError(f"too many runs in {root / experiment} within one second; start again")
 
 
+def chunk_place(folder: Path, number: int) -> Path:
+    """Name the folder of a sweep's chunk, numbered from 1. Older sweeps call it `part_<i>`."""
+    former = folder / f"part_{number}"
+    return former if former.exists() else folder / f"chunk_{number}"
+
+
+def find_member(
+    folder: Path, config: Mapping[str, Any], count: int, member: int
+) -> tuple[Path, int]:
+    """Find a member: the folder of its run, and its number there. config: as in config.json;
+    count: members of the whole."""
+    if config.get("chunks", 0) <= 1 or config["chunk"]:
+        return folder, member
+    number, inside = divmod(member, count // config["chunks"])
+    return chunk_place(folder, number + 1), inside
+
+
 def check_writable(folder: Path, needed_bytes: int) -> None:
     """Raise ValueError unless the folder takes files and its disk has room for the checkpoints."""
     if not os.access(folder, os.W_OK | os.X_OK):
