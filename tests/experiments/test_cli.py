@@ -1,12 +1,15 @@
 """Commands that stop before anything is compiled: one line that says what to do."""
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
 
 from drac_jax.algorithms.registry import METHODS
-from experiments import EXPERIMENTS
-from experiments.cli.main import main
+from drac_jax.runs.setup import experiment as exp
+from experiments import EXPERIMENTS, find
+from experiments.cli.main import COMMANDS, main
 
 
 @pytest.fixture
@@ -135,3 +138,63 @@ def test_dry_run_prints_the_run_and_leaves_nothing(capsys, tmp_path):
     assert "1,000 env steps" in said[end:]
     assert "x 2 member(s)" in said
     assert not (tmp_path / "runs").exists()
+
+
+EVERY_METHOD = [f"run multigoal_{method}" for method in METHODS]
+EVERY_TASK = [f"run {name}" for name in EXPERIMENTS if name.endswith("_amortized")]
+HELPED = [*EVERY_METHOD, *EVERY_TASK, "sweep", "compare multigoal", "decoder"]
+HELPED += [f"bench {suite}" for suite in ("update", "diversity", "envs")]
+
+
+@pytest.mark.parametrize("line", HELPED)
+def test_help_says_what_every_option_is_and_gives_an_example(capsys, line):
+    assert main([*line.split(), "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "Example: python -m experiments " in said
+    # An option, and what is said of it: behind two spaces, or on lines of its own.
+    options = re.findall(r"\n  (--[a-z].*?)(?=\n  -|\n \S|\n *\n|$)", said, re.DOTALL)
+    assert len(options) >= 5
+    for option in options:
+        text = re.split(r"\s{2,}", option.strip(), maxsplit=1)[1]
+        assert not text.startswith("(default"), option
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_is_almost_right_is_answered_with_the_right_one(error_of, command):
+    assert f"did you mean {command!r}" in error_of(command + "e")
+
+
+def test_truth_values_may_follow_their_option(error_of):
+    for words in ("--env.obstacles", "--env.obstacles True", "--env.no-obstacles"):
+        assert "num_envs=0" in error_of("run", *words.split(), "--train.num-envs", 0)
+    assert "--env.obstacle" in error_of("run", "--env.obstacle", "True")
+
+
+@pytest.mark.heavy
+def test_values_are_taken_from_the_config_of_another_run(capsys, tmp_path):
+    config = exp.to_dict(replace(find("multigoal_sac").config("fast"), seeds=3))
+    file = tmp_path / "config.json"
+    identity = {"experiment": "multigoal_sac", "preset": "fast", "config": config}
+    file.write_text(json.dumps(identity))
+    words = ["--dry-run", "--algorithm.hidden", "8", "8", "--train.num-envs", "4"]
+    assert main(["run", "--config", str(file), *words]) == 0
+    said = capsys.readouterr().out
+    values, _ = json.JSONDecoder().raw_decode(said[said.index("{") :])
+    assert values["experiment"] == "multigoal_sac" and values["preset"] == "fast"
+    config["algorithm"]["hidden"], config["train"]["num_envs"] = [8, 8], 4
+    assert values["config"] == config
+
+
+def test_config_of_another_experiment_is_refused(error_of, tmp_path):
+    (tmp_path / "config.json").write_text('{"experiment": "multigoal_sac"}')
+    assert "has no 'config'" in error_of("run", "--config", tmp_path / "config.json")
+    identity = {"experiment": "multigoal_sac", "preset": "fast", "config": {}}
+    (tmp_path / "config.json").write_text(json.dumps(identity))
+    said = error_of("run", "ant_sac", "--config", tmp_path / "config.json")
+    assert "is a run of experiment 'multigoal_sac', not 'ant_sac'" in said
+
+
+def test_completion_knows_commands_and_options(capsys):
+    assert main(["--tyro-print-completion", "bash"]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in (*COMMANDS, "--train.num-envs", "--grid.beta"))
