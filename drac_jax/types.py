@@ -1,4 +1,4 @@
-"""The few types that everything else speaks: transitions, environments, algorithms."""
+"""The core types: transitions, environments, actors, algorithms."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""Environments of Brax, of MuJoCo Playground and of others who speak as they do, as ours.
+"""Adapters for environments of Brax, MuJoCo Playground, and others with Brax's protocol.
 
 Their protocol is unbatched: reset(key) and step(state, action) give a state with obs, reward and
 done. Ours are the time limit, the batch, autoreset, terminal obs and the NaN guard, so an

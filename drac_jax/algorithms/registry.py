@@ -1,4 +1,4 @@
-"""The paper's methods by name: which options a user may set, and the algorithm they make."""
+"""The methods by name: their options, and the algorithms that these make."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

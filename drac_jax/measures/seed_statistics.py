@@ -1,4 +1,4 @@
-"""Statistics over seeds: the mean, the interquartile mean, and how far to trust them."""
+"""Statistics over seeds: mean and interquartile mean, with bootstrap intervals."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Methods side by side: trained one after the other, then put in one table and one picture."""
+"""Comparisons: train several methods one after the other, then make one table and pictures."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

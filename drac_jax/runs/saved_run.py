@@ -1,4 +1,4 @@
-"""What can be done with a saved run: read its config, load its policy, play it again."""
+"""Saved runs: read the config, load the policy, play it again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Evaluation: whole episodes of the policy as it is, one environment an episode."""
+"""Evaluation: whole episodes of the sampled policy, each in an environment of its own."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

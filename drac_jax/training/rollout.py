@@ -1,4 +1,4 @@
-"""Acting: one step of every environment, and the transition that it gives."""
+"""Rollouts: step every environment once and return the transitions."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""How a budget is spent: the static shape of a run, its epochs, and what cannot be run."""
+"""The training config, and the schedule of epochs and updates that it makes."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""A sweep is a vmap: the members of seeds x grid of HParams, and their labels."""
+"""Sweeps: seeds x grid of hyperparameters as the members of one vmapped program."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""An environment as the rules of the contract see it: compiled once, and played once."""
+"""What the rules of the contract look at: an environment, compiled and played once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

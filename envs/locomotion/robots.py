@@ -1,4 +1,4 @@
-"""What tells Gymnasium's locomotion tasks apart: models, observations, rewards, ends.
+"""The robots of Gymnasium's locomotion tasks: models, observations, rewards, terminations.
 
 In every docstring q and v are the joint positions and velocities, in m, rad, m/s and rad/s, in the
 order of Gymnasium's documentation; `fast` is the fidelity for thousands of environments (see

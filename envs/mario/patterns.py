@@ -1,4 +1,4 @@
-"""Pattern statistics of segments: what 2 x 2 windows there are, and how far apart two lots are.
+"""Pattern statistics of segments: counts of 2 x 2 windows, and divergences between them.
 
 A pattern is a window of 2 x 2 characters; a segment has 15 x 15 = 225 windows. Both divergences
 need only, for each pattern of one lot, its count in the other: a sum over the patterns that are in

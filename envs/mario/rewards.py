@@ -1,4 +1,4 @@
-"""What a new segment is worth beside those before it: the styles MultiFacet and MarioPuzzle.
+"""Rewards of a new segment given those before it: the styles MultiFacet and MarioPuzzle.
 
 A style keeps the patterns of the segments before, counted once, so that a step counts those of the
 new segment alone. Everything here is of one environment; `vmap` makes it many.

@@ -1,4 +1,4 @@
-"""How different levels are."""
+"""Diversity of levels: the number of tiles in which two of them differ."""
 
 from typing import NamedTuple
 

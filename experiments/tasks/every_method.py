@@ -1,4 +1,4 @@
-"""Every method on a domain: the domain's file states the loop, and what differs by method."""
+"""Make the experiments of every method on a domain from those of the amortized actor."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""How long a run took to compile last time, remembered beside the cache of compiled programs."""
+"""The compile time of the last run of the same shape, kept beside the compilation cache."""
 
 import hashlib
 import json

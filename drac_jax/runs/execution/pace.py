@@ -1,4 +1,4 @@
-"""How an epoch is cut into pieces, so that a run can stop between two of them."""
+"""The length of the pieces that an epoch is trained in. A run can stop between two of them."""
 
 SECONDS = 10.0  # that a piece may take
 GROWTH = 8  # of a piece over the longest before it: the first ones say little of the others

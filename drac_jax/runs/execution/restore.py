@@ -1,4 +1,4 @@
-"""The way back into a run: the newest checkpoint of its folder that can be read."""
+"""Restoring a run from the newest checkpoint of its folder that can be read."""
 
 from pathlib import Path
 

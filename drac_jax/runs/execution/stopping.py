@@ -1,4 +1,4 @@
-"""How a run is asked to stop: by a signal, or by the end of the time that it was given."""
+"""Requests to stop a run: by a signal, or by the end of its time limit."""
 
 import signal
 import time

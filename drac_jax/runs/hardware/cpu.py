@@ -1,4 +1,4 @@
-"""What the processor is and can do, where the system says so."""
+"""The processor: its name, its instruction sets, and whether it multiplies bfloat16."""
 
 from dataclasses import replace
 from functools import cache

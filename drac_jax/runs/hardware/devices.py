@@ -1,4 +1,4 @@
-"""Where the arrays of a run live: members over devices first, environments and batch second.
+"""How a run's arrays are placed on devices: sweep members first, then environments and batch.
 
 One mesh of two axes. Along `member` a device trains members of its own and waits for no other.
 Along `env` the parameters are copies, while environments, replay and minibatches are shared out by

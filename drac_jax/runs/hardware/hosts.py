@@ -1,4 +1,4 @@
-"""Several processes that train one run together, on one host or many; alone, nothing changes.
+"""Runs of several processes, on one host or many. A single process needs none of it.
 
 All of them run the same program on their share of the devices. The first one speaks and writes.
 """

@@ -1,4 +1,4 @@
-"""What a result depends on: memory, versions, device, commit."""
+"""Facts about the machine: free memory, versions, device, git commit."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ def free_memory() -> float:
 
 
 def environment_facts() -> dict[str, Any]:
-    """Collect versions, device and git commit, for whoever wants to repeat the run."""
+    """Collect versions, device and git commit, which are needed to repeat the run."""
     device = jax.devices()[0]
     return {
         "versions": {"python": sys.version.split()[0]}

@@ -1,4 +1,4 @@
-"""What a run would be: its values, its memory, and its time, measured on the machine at hand."""
+"""The dry run: values, memory and expected time of a run, from timing its parts."""
 
 import json
 import os

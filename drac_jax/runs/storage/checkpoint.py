@@ -1,4 +1,4 @@
-"""Checkpoints of a whole run through Orbax, and the way back from a damaged one."""
+"""Checkpoints of a whole run, written and read by Orbax."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a run says: its console lines, and the charts of W&B."""
+"""Console lines of a run, and its charts on W&B."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a run leaves: its folder, its records, its JSON files."""
+"""The run folder: its files, records and JSON."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""One process trains in a run folder at a time."""
+"""A lock on a run folder, so that only one process trains in it."""
 
 import fcntl
 import os

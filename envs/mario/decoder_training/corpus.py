@@ -1,4 +1,4 @@
-"""What a decoder learns from: windows of levels, ours or a folder of a user's text levels."""
+"""The training corpus: windows of levels drawn by rules, or of a folder of text levels."""
 
 from collections.abc import Sequence
 from pathlib import Path
