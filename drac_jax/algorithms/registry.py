@@ -40,7 +40,7 @@ class NetworkOptions:
 
     hidden: tuple[int, ...] = (256, 256)  # sizes of the hidden layers of actor and critics
     # Of the networks' matrix products; all else is float32. tf32: a GPU's, float32 on a CPU;
-    # bfloat16: emulated on a CPU that has no products of it.
+    # bfloat16: emulated on a CPU.
     precision: Precision = "float32"
     layer_norm: bool = False  # normalise the input of the hidden layers' ReLU
 

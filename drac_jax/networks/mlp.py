@@ -21,8 +21,8 @@ class Style(NamedTuple):
 
     Parameters, their gradients, biases, activations and outputs are float32 in every precision;
     `bfloat16` rounds both factors of each product, forward and backward, and sums in float32.
-    `bfloat16_emulated` does so on float32 products: the same numbers on a processor that has no
-    products of bfloat16, for which XLA's CPU backend has no kernel otherwise.
+    `bfloat16_emulated` does so on float32 products: the same numbers on a CPU, where XLA has no
+    kernel of bfloat16 that works.
     """
 
     precision: Precision = "float32"

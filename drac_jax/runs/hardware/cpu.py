@@ -1,4 +1,4 @@
-"""The processor: its name, its instruction sets, and whether it multiplies bfloat16."""
+"""The processor: its name, its instruction sets, and the precisions that it cannot do."""
 
 from dataclasses import replace
 from functools import cache
@@ -19,13 +19,9 @@ def cpu() -> tuple[str, frozenset[str]]:
     return facts.get("model name", ""), frozenset(facts.get("flags", "").split())
 
 
-def multiplies_bfloat16() -> bool:
-    """Say whether the device has bfloat16 products of its own: of CPUs, those with AMX."""
-    return jax.default_backend() != "cpu" or "amx_bf16" in cpu()[1]
-
-
 def suited(options: Any) -> Any:
-    """Let a method's options emulate bfloat16 where the device has no products of it."""
-    if options.precision == "bfloat16" and not multiplies_bfloat16():
+    """Let a method's options emulate bfloat16 on a CPU: XLA has no kernel for it on most, and on
+    those with AMX its kernel crashes the process (jaxlib 0.12, layers of 256)."""
+    if options.precision == "bfloat16" and jax.default_backend() == "cpu":
         return replace(options, precision="bfloat16_emulated")
     return options

@@ -146,3 +146,13 @@ def test_every_method_takes_layer_norm(method):
     (actor, critic), (norm_actor, norm_critic) = counts
     assert norm_actor - actor == 2 * sum(HIDDEN)
     assert norm_critic - critic == 2 * 2 * sum(HIDDEN)
+
+
+@pytest.mark.heavy
+def test_an_update_in_bfloat16_at_the_papers_sizes_ends_on_this_device():
+    options = replace(METHODS["sac"].options, precision="bfloat16")
+    algorithm = METHODS["sac"].make(SPEC, cpu.suited(options))
+    agent = algorithm.init(jax.random.key(0), METHODS["sac"].hparams, 3)
+    batch = Transition(*(jnp.ones((1, 256, *size)) for size in ((3,), (2,), (), (), (3,))))
+    agent, metrics = jax.jit(algorithm.update)(agent, batch, jax.random.key(1))
+    assert all(np.isfinite(value) for value in metrics.values())
