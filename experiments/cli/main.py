@@ -81,10 +81,11 @@ def _overview(words: list[str]) -> int:
         "run": (kind, default),
         "sweep": train_command.options(train_command.Sweep, [])[:2],
         "compare": compare_command.compare_options("", None),
-        "evaluate": saved_run_commands.evaluate_options(folder, config),
-        "render": saved_run_commands.render_options(folder, config),
-        "robustness": (saved_run_commands.Robustness, tyro.MISSING),
-        "bench": (Bench, tyro.MISSING),
+        **{
+            name: saved_run_commands.options_of(name, folder, config)
+            for name in ("evaluate", "render", "robustness")
+        },
+        "bench": (Bench, None),
         "decoder": (import_module("envs.mario.decoder_training.train_decoder").Options, None),
         "list": (List, None),
     }
@@ -103,7 +104,7 @@ def _overview(words: list[str]) -> int:
 
 
 def _given(default: Any) -> dict[str, Any]:
-    return {} if default in (None, tyro.MISSING) else {"default": default}
+    return {} if default is None else {"default": default}
 
 
 def keep_compiled() -> None:

@@ -20,6 +20,7 @@ from drac_jax.training.evaluate import Episodes
 from drac_jax.types import Visual
 from experiments import find
 from experiments.cli import parsing, terminal
+from experiments.cli.train_command import BARE_RUN
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,11 @@ class Trained:
 
 
 def _trained(words: list[str], command: str, may_differ: str) -> Trained:
-    """Find the run whose folder the words begin with. may_differ: what else the words may say."""
+    """Find the run whose folder the words begin with; prints the help where they ask for no more.
+    may_differ: what else the words may say."""
+    if words[:1] in (["-h"], ["--help"]):
+        kind, default = options_of(command, Path("FOLDER"), find(BARE_RUN).config())
+        parsing.parse(kind, words, f"{parsing.PROGRAM} {command}", default)
     if not words or words[0].startswith("-"):
         usage = f"{parsing.PROGRAM} {command} FOLDER"
         raise ValueError(f"{command} needs the folder of a run: {usage}")
@@ -95,7 +100,7 @@ def _trained(words: list[str], command: str, may_differ: str) -> Trained:
 def evaluate(words: list[str], began: float) -> int:
     """Play a saved run again and write what comes of it. -> the exit code."""
     run = _trained(words, "evaluate", "env and eval")
-    kind, default = evaluate_options(run.folder, run.config)
+    kind, default = options_of("evaluate", run.folder, run.config)
     asked = parsing.parse(kind, words, f"{parsing.PROGRAM} evaluate {run.folder}", default)
     config = replace(run.config, env=asked.env, eval=asked.eval)
     exp.check_numbers(config)
@@ -107,21 +112,20 @@ def evaluate(words: list[str], began: float) -> int:
     return 0
 
 
-def evaluate_options(folder: Path, config: RunConfig) -> tuple[type, Evaluate]:
-    """-> the type and the default of the options of `evaluate`."""
-    kind = parsing.of(Evaluate, type(config.env))
-    return kind, Evaluate(folder, config.env, config.eval)
-
-
-def render_options(folder: Path, config: RunConfig) -> tuple[type, Render]:
-    """-> the type and the default of the options of `render`."""
-    return parsing.of(Render, type(config.env)), Render(folder, config.env)
+def options_of(command: str, folder: Path, config: RunConfig) -> tuple[type, Any]:
+    """-> the type and the default of a command's options, for a run of these values."""
+    if command == "robustness":
+        return Robustness, Robustness(folder)
+    env = config.env
+    if command == "render":
+        return parsing.of(Render, type(env)), Render(folder, env)
+    return parsing.of(Evaluate, type(env)), Evaluate(folder, env, config.eval)
 
 
 def render(words: list[str], began: float) -> int:
     """Play some episodes of a saved policy and draw them. -> the exit code."""
     run = _trained(words, "render", "env")
-    kind, default = render_options(run.folder, run.config)
+    kind, default = options_of("render", run.folder, run.config)
     asked = parsing.parse(kind, words, f"{parsing.PROGRAM} render {run.folder}", default)
     for name in ("episodes", "member", "seed"):
         ranges.check_number(name, getattr(asked, name), f"--{name}")
