@@ -103,25 +103,18 @@ def six_updates(data: dict) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    "name",
+(
+    test_part_of_the_update_is_the_references,
+    test_gradients_are_the_references,
+    test_weights_after_updates_are_the_references,
+) = reference.update_tests(
     [
         *("next_action", "next_x", "next_y", "next_reg", "next_minq_target", "target"),
         *("q1", "q2", "critic_loss", "pi_action", "pi_x", "pi_y", "pi_reg", "pi_minq"),
         *("qmean", "reg_mean", "actor_loss", "target_diversity", "alpha_w_grad"),
     ],
+    ("new", "traj"),
 )
-def test_part_of_the_update_is_the_references(case, name):
-    case.assert_close("values", case.results["arrays"][name], case.data[name])
-
-
-def test_gradients_are_the_references(case):
-    case.assert_gradients()
-
-
-@pytest.mark.parametrize("when", ["new", "traj"])
-def test_weights_after_updates_are_the_references(case, when):
-    case.assert_weights(when)
 
 
 def test_metrics_of_one_update_are_the_references(case):

@@ -129,8 +129,11 @@ def one_update(data: dict) -> dict[str, Any]:
     return {"new": new, "metrics": metrics}
 
 
-@pytest.mark.parametrize(
-    "name",
+(
+    test_part_of_the_update_is_the_references,
+    test_gradients_are_the_references,
+    test_weights_after_updates_are_the_references,
+) = reference.update_tests(
     [
         *("next_mu", "next_sigma", "next_a0", "next_raw_particles_final", "next_particles"),
         *("next_logp_svgd", "next_logp", "next_minq_target", "target", "q1", "q2", "critic_loss"),
@@ -139,17 +142,8 @@ def one_update(data: dict) -> dict[str, Any]:
         *("pi_raw_particles_final", "pi_particles", "pi_logp_normal", "pi_logp_svgd"),
         *("pi_logp_tanh", "pi_logp", "actor_loss"),
     ],
+    actor=actor,
 )
-def test_part_of_the_update_is_the_references(case, name):
-    case.assert_close("values", case.results["arrays"][name], case.data[name])
-
-
-def test_gradients_are_the_references(case):
-    case.assert_gradients(actor)
-
-
-def test_weights_after_the_update_are_the_references(case):
-    case.assert_weights("new", actor)
 
 
 def test_metrics_are_the_references(case):

@@ -97,25 +97,18 @@ def six_updates(data: dict) -> dict[str, Any]:
     return dict(zip(names, (new, metrics, last, traj_metrics, traj_w), strict=True))
 
 
-@pytest.mark.parametrize(
-    "name",
+(
+    test_part_of_the_update_is_the_references,
+    test_gradients_are_the_references,
+    test_weights_after_updates_are_the_references,
+) = reference.update_tests(
     [
         *("next_action", "next_logp", "next_mu", "next_log_std", "next_minq_target", "target"),
         *("q1", "q2", "critic_loss", "pi_action", "pi_logp", "pi_minq", "pi_mu", "pi_log_std"),
         *("actor_loss", "entropy", "alpha_w_grad"),
     ],
+    ("new", "traj"),
 )
-def test_part_of_the_update_is_the_references(case, name):
-    case.assert_close("values", case.results["arrays"][name], case.data[name])
-
-
-def test_gradients_are_the_references(case):
-    case.assert_gradients()
-
-
-@pytest.mark.parametrize("when", ["new", "traj"])
-def test_weights_after_updates_are_the_references(case, when):
-    case.assert_weights(when)
 
 
 def test_alpha_after_one_update_is_the_references(case):

@@ -92,24 +92,17 @@ def one_update(data: dict) -> dict[str, Any]:
     return {"new": new, "metrics": metrics}
 
 
-@pytest.mark.parametrize(
-    "name",
+(
+    test_part_of_the_update_is_the_references,
+    test_gradients_are_the_references,
+    test_weights_after_updates_are_the_references,
+) = reference.update_tests(
     [
         *("next_particles", "next_minq_target", "v_soft", "target", "q1", "q2", "critic_loss"),
         *("target_check_loss", "particles", "particles_updated", "kernel", "kernel_grad"),
         *("kernel_gamma", "bandwidth_sigma", "svgd_grad", "policy_loss_from_info"),
     ],
 )
-def test_part_of_the_update_is_the_references(case, name):
-    case.assert_close("values", case.results["arrays"][name], case.data[name])
-
-
-def test_gradients_are_the_references(case):
-    case.assert_gradients()
-
-
-def test_weights_after_the_update_are_the_references(case):
-    case.assert_weights("new")
 
 
 def test_metrics_are_the_references(case):

@@ -1,6 +1,6 @@
 """Arrays of the reference implementation: tests/data/README.md says what each file holds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,6 +74,28 @@ def compute(data: dict, precision: str, *functions: Callable) -> dict[str, Any]:
         programs = [jax.jit(f, compiler_options=LEAST_EFFORT) for f in functions]
         parts = [jax.device_get(program(given)) for program in programs]
     return {name: value for part in parts for name, value in part.items()}
+
+
+def update_tests(
+    values: Sequence[str],
+    weights: Sequence[str] = ("new",),
+    actor: Callable[[dict, str], dict] | None = None,
+) -> tuple[Callable, Callable, Callable]:
+    """Make the tests of what every method's update computes: its values by name, its gradients, and
+    the weights after one update (`new`) or more (`traj`). They take a fixture `case`."""
+
+    @pytest.mark.parametrize("name", values)
+    def of_values(case: Case, name: str) -> None:
+        case.assert_close("values", case.results["arrays"][name], case.data[name])
+
+    def of_gradients(case: Case) -> None:
+        case.assert_gradients(actor)
+
+    @pytest.mark.parametrize("when", weights)
+    def of_weights(case: Case, when: str) -> None:
+        case.assert_weights(when, actor)
+
+    return of_values, of_gradients, of_weights
 
 
 def mlp(data: dict, name: str) -> dict:

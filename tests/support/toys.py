@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from drac_jax.types import EnvSpec
+from drac_jax.types import EnvSpec, Transition
 from envs import Task, TaskStep
 from envs.mario.decoder.network import Decoder
 
@@ -55,3 +55,14 @@ def level_decoder() -> dict[str, Any]:
     draw = np.random.default_rng(0)
     random = jax.tree.map(lambda x: draw.normal(size=x.shape).astype(np.float32), shapes)
     return random | {"batch_stats": jax.tree.map(np.abs, random["batch_stats"])}
+
+
+def transition(discount: float) -> Transition:
+    """Four transitions with rewards 0 to 3, of 3 observations and 2 actions."""
+    return Transition(
+        obs=jnp.ones((4, 3)),
+        action=jnp.zeros((4, 2)),
+        reward=jnp.arange(4.0),
+        discount=jnp.full(4, discount),
+        next_obs=jnp.ones((4, 3)),
+    )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from drac_jax.networks import critics
-from drac_jax.types import Transition
+from tests.support import toys
 
 CRITIC = critics.twin_critic((16, 16))
 
@@ -14,28 +14,18 @@ def params():
     return CRITIC.init(jax.random.key(0), 3, 2)
 
 
-def transition(discount: float) -> Transition:
-    return Transition(
-        obs=jnp.ones((4, 3)),
-        action=jnp.zeros((4, 2)),
-        reward=jnp.arange(4.0),
-        discount=jnp.full(4, discount),
-        next_obs=jnp.ones((4, 3)),
-    )
-
-
 def test_target_ignores_the_next_value_on_termination():
-    target = critics.td_target(transition(0.0), 0.9, jnp.full(4, 100.0))
+    target = critics.td_target(toys.transition(0.0), 0.9, jnp.full(4, 100.0))
     np.testing.assert_array_equal(target, np.arange(4.0))
 
 
 def test_target_bootstraps_where_the_episode_was_only_cut():
-    target = critics.td_target(transition(1.0), 0.9, jnp.full(4, 100.0))
+    target = critics.td_target(toys.transition(1.0), 0.9, jnp.full(4, 100.0))
     np.testing.assert_allclose(target, np.arange(4.0) + 90.0)
 
 
 def test_loss_is_the_sum_of_both_mean_squared_errors(params):
-    batch, target = transition(1.0), jnp.arange(4.0)
+    batch, target = toys.transition(1.0), jnp.arange(4.0)
     loss, q = critics.td_loss(params, CRITIC, batch, target)
     errors = np.asarray(q) - np.arange(4.0)[:, None]
     np.testing.assert_allclose(loss, np.square(errors).mean(axis=0).sum(), rtol=1e-6)

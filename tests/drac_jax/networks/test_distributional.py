@@ -5,7 +5,7 @@ import pytest
 
 from drac_jax.networks import distributional, optim
 from drac_jax.networks.distributional import Heads, Target
-from drac_jax.types import Transition
+from tests.support import toys
 
 CRITIC = distributional.distributional_twin((16, 16))
 
@@ -13,16 +13,6 @@ CRITIC = distributional.distributional_twin((16, 16))
 @pytest.fixture(scope="module")
 def params():
     return CRITIC.init(jax.random.key(0), 3, 2)
-
-
-def transition(discount: float) -> Transition:
-    return Transition(
-        obs=jnp.ones((4, 3)),
-        action=jnp.zeros((4, 2)),
-        reward=jnp.arange(4.0),
-        discount=jnp.full(4, discount),
-        next_obs=jnp.ones((4, 3)),
-    )
 
 
 def test_standard_deviations_are_positive_and_action_samples_share_observations(params):
@@ -38,7 +28,7 @@ def test_standard_deviations_are_positive_and_action_samples_share_observations(
 def test_both_targets_come_from_the_critic_of_the_smaller_mean():
     heads = Heads(jnp.array([[1.0, 2.0], [4.0, 3.0]] * 2), jnp.array([[0.1, 9.0], [9.0, 0.2]] * 2))
     noise = jnp.array([[1.0, 50.0], [50.0, -7.0]] * 2)
-    target = distributional.td_target(transition(1.0), 0.5, heads, noise)
+    target = distributional.td_target(toys.transition(1.0), 0.5, heads, noise)
     np.testing.assert_allclose(target.mean, np.arange(4.0) + 0.5 * np.array([1.0, 3.0] * 2))
     # The noise of -7 is cut to -3.
     sampled = np.array([1.0 + 0.1, 3.0 - 3.0 * 0.2] * 2)
@@ -47,7 +37,7 @@ def test_both_targets_come_from_the_critic_of_the_smaller_mean():
 
 def test_targets_ignore_the_next_values_on_termination():
     heads = Heads(jnp.full((4, 2), 100.0), jnp.ones((4, 2)))
-    target = distributional.td_target(transition(0.0), 0.9, heads, jnp.ones((4, 2)))
+    target = distributional.td_target(toys.transition(0.0), 0.9, heads, jnp.ones((4, 2)))
     np.testing.assert_array_equal(target.mean, np.arange(4.0))
     np.testing.assert_array_equal(target.sample, np.arange(4.0))
 
@@ -60,7 +50,7 @@ def test_running_std_starts_at_the_first_batch_and_then_follows():
 
 
 def test_a_far_sample_pulls_the_std_no_more_than_one_at_the_limit(params):
-    batch, running = transition(1.0), jnp.ones(2)
+    batch, running = toys.transition(1.0), jnp.ones(2)
     mean = CRITIC.apply(params, batch.obs, batch.action).mean.min(axis=1)
     grad = jax.grad(distributional.td_loss, has_aux=True)
     far, farther = (
@@ -71,7 +61,7 @@ def test_a_far_sample_pulls_the_std_no_more_than_one_at_the_limit(params):
 
 
 def test_mean_and_std_of_a_random_return_are_found():
-    batch = transition(0.0)._replace(obs=jnp.zeros((4, 3)))
+    batch = toys.transition(0.0)._replace(obs=jnp.zeros((4, 3)))
     keys = jax.random.split(jax.random.key(3), 3000)
 
     def step(carry: tuple, key: jax.Array) -> tuple[tuple, None]:
