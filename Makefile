@@ -3,6 +3,7 @@
 EXP     ?=
 BENCH   ?= update
 CORPUS  ?=
+STUDY   ?=
 ALGOS   ?=
 SEEDS   ?=
 ARGS    ?=
@@ -18,7 +19,7 @@ IS_NEW := import sys; sys.exit(sys.version_info < (3, 12))
 CACHES := __pycache__ .pytest_cache .mypy_cache .ruff_cache .hypothesis .ipynb_checkpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run evaluate render robustness sweep compare bench decoder test test-fast test-slow check clean
+.PHONY: help setup run evaluate render robustness sweep compare bench study decoder test test-fast test-slow check clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +50,9 @@ compare: $(STAMP) ## train methods side by side: EXP=multigoal ALGOS="amortized 
 
 bench: $(STAMP) ## measure throughput: BENCH=update ARGS="..."
 	$(PY) -m experiments bench $(BENCH) $(ARGS)
+
+study: $(STAMP) ## print the tables of results that are kept: STUDY=<name>, or all
+	$(PY) -m experiments study $(STUDY)
 
 decoder: $(STAMP) ## train a level decoder: CORPUS=<folder of text levels> ARGS="--seed 0 --steps 3000"
 	$(PY) -m experiments decoder $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)

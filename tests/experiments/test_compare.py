@@ -23,7 +23,7 @@ from drac_jax.runs.setup.experiment import Experiment, RunConfig
 from drac_jax.runs.storage.console import Reporter
 from drac_jax.training.schedule import TrainConfig
 from experiments import EXPERIMENTS, find
-from experiments.studies import readme_tables
+from experiments.studies import study_tables
 from tests.support.commands import Outcome, command, records_of, saved_epochs, summary_of
 from tests.support.toys import countdown
 
@@ -297,7 +297,7 @@ def test_table_of_the_records_is_that_of_the_comparison(finished, tmp_path):
     shutil.copy(folder / "compare.json", tmp_path)
     for algo in ALGOS:
         shutil.copy(folder / algo / "summary.json", tmp_path / f"{algo}.json")
-    assert readme_tables.table_of(tmp_path) in (folder / "compare.md").read_text()
+    assert study_tables.table_of(tmp_path) in (folder / "compare.md").read_text()
 
 
 @pytest.fixture(scope="module")

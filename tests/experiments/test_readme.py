@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments.studies import readme_tables
+from experiments.cli.main import main
+from experiments.studies import study_tables
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
@@ -23,14 +24,19 @@ def block_with(text: str) -> str:
 
 
 def test_tables_of_the_records_are_printed(capsys):
-    readme_tables.main()
+    assert main(["study"]) == 0
     printed = capsys.readouterr().out
     assert all(f"\n{name}\n" in printed for name in TABLES)
 
 
+def test_a_study_that_there_is_not_is_answered_with_those_there_are(capsys):
+    assert main(["study", "multigoal"]) == 2
+    assert "use one of mario" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_are_those_of_the_records(name):
-    rows = readme_tables.table_of(readme_tables.RESULTS / name).splitlines()
+    rows = study_tables.table_of(study_tables.RESULTS / name).splitlines()
     assert [row for row in rows if row not in README.read_text("utf-8")] == []
 
 

@@ -1,6 +1,4 @@
-"""The README's tables, from the records in experiments/results.
-
-python -m experiments.studies.readme_tables
+"""The tables of studies, from their records in experiments/results.
 
 A folder of a comparison holds its compare.json, and the summary.json of each method as
 <method>.json.
@@ -80,12 +78,10 @@ def table_of(folder: Path) -> str:
     return sweep_table(seeds, swept[0]) if swept else seed_table(seeds)
 
 
-def main() -> None:
-    """Print the tables."""
-    for folder in sorted(path for path in RESULTS.iterdir() if path.is_dir()):
-        if table := table_of(folder):
-            print(f"\n{folder.name}\n\n{table}")
-
-
-if __name__ == "__main__":
-    main()
+def tables(name: str = "") -> dict[str, str]:
+    """Make the tables of all studies, or of one. Raises ValueError for an unknown study."""
+    folders = sorted(path for path in RESULTS.iterdir() if path.is_dir())
+    found = {folder.name: table for folder in folders if (table := table_of(folder))}
+    if name and name not in found:
+        raise ValueError(f"study {name!r} is unknown; use one of {', '.join(found)}")
+    return {name: found[name]} if name else found
