@@ -16,6 +16,7 @@ from drac_jax.runs.setup.experiment import Experiment, RunConfig
 from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.runs.storage import run_folder, run_lock
 from drac_jax.runs.storage.console import Reporter
+from experiments import find
 from experiments.cli import parsing, terminal
 from experiments.cli.machine_options import Machine, set_up
 
@@ -69,7 +70,7 @@ def run(words: list[str], began: float, command: type[Train] = Train) -> int:
         raise ValueError(f"a resumed run keeps its config: {'; '.join(found)}; start a new run")
     if command is Sweep and not config.grid:
         raise ValueError("grid is empty: sweep needs --grid.NAME VALUE VALUE; or use run")
-    experiment = parsing.find(default.experiment)
+    experiment = find(default.experiment)
     prepared, warnings = chunks.prepare(experiment, config, default.preset, asked.machine.devices)
     for warning in warnings:
         print(f"note: {warning}")
