@@ -45,13 +45,13 @@ def load(
     """
     for number in checkpoints.numbers():
         try:
-            meta, state = checkpoints.meta(number), checkpoints.restore(number, like)
+            # Before the arrays are read: those of another config need not fit, and are not damaged.
+            if not (found := run_setup.mismatch(checkpoints.meta(number), setup)):
+                return checkpoints.restore(number, like), number
         except Exception as error:  # Orbax raises whatever its storage does
             first_line = (str(error) or type(error).__name__).splitlines()[0]
             reporter.say(f"checkpoint {number} is damaged, using the one before it: {first_line}")
             checkpoints.drop(number)
             continue
-        if not (found := run_setup.mismatch(meta, setup)):
-            return state, number
         raise ValueError(f"the checkpoint was written with another config: {'; '.join(found)}")
     raise NoCheckpoint("there is no checkpoint that can be read; start a new run")

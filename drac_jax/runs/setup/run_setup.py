@@ -71,8 +71,12 @@ def spec_record(setup: RunSetup) -> dict[str, Any]:
 
 
 def mismatch(saved: dict[str, Any], setup: RunSetup) -> list[str]:
-    """Name the values in which a checkpoint's identity differs from this setup's."""
-    config = exp.from_dict(setup.config, exp.renamed(saved["config"]))
+    """Name the values in which a checkpoint's identity differs from this setup's, or the field that
+    there is no more."""
+    try:
+        config = exp.from_dict(setup.config, exp.renamed(saved["config"]))
+    except ValueError as error:
+        return [str(error)]
     return exp.differences(saved | {"config": exp.to_dict(config)}, identity(setup))
 
 

@@ -53,6 +53,25 @@ def test_an_epoch_whose_checkpoint_was_damaged_is_saved_again(finished, tmp_path
     assert all(np.array_equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"hidden": [8, 8]}, "algorithm.hidden=[16, 16], not [8, 8]"),
+        ({"latent_size": 5}, "algorithm.latent_size=4, not 5"),
+    ],
+)
+def test_checkpoints_of_another_config_are_refused_and_kept(finished, tmp_path, change, said):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    identity = json.loads((folder / "config.json").read_text())
+    identity["config"]["algorithm"] |= change
+    (folder / "config.json").write_text(json.dumps(identity))
+    outcome = command("run", "--resume", folder)
+    assert outcome.code == 2
+    assert said in outcome.said and "is damaged" not in outcome.said
+    assert saved_epochs(folder) == [EPOCHS - 1, EPOCHS]
+
+
 def test_a_second_process_cannot_train_in_a_run_folder(finished):
     with run_lock.held(finished.folder):
         refused = command("run", "--resume", finished.folder)
