@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-Precision = Literal["float32", "tf32", "bfloat16", "bfloat16_emulated"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 # Of products of float32 arrays. A GPU's and a TPU's own default is lower than float32; `HIGH` is
 # TF32 on a GPU, three passes of bfloat16 on a TPU, and float32 on a CPU.
 _OF_FLOAT32 = {"float32": jax.lax.Precision.HIGHEST, "tf32": jax.lax.Precision.HIGH}
@@ -21,8 +21,6 @@ class Style(NamedTuple):
 
     Parameters, their gradients, biases, activations and outputs are float32 in every precision;
     `bfloat16` rounds both factors of each product, forward and backward, and sums in float32.
-    `bfloat16_emulated` does so on float32 products: the same numbers on a CPU, where XLA has no
-    kernel of bfloat16 that works.
     """
 
     precision: Precision = "float32"
@@ -84,24 +82,31 @@ def matmul(x: jax.Array, kernel: jax.Array, precision: Precision = "float32") ->
         # The same backend is slow where the gradient's last axis is short: make it the first.
         kernel = jax.lax.optimization_barrier(kernel.T).T
     flat = x.reshape(-1, x.shape[-1])
-    if precision.startswith("bfloat16"):
-        flat = rounded_product(precision == "bfloat16", flat, kernel)
+    if precision == "bfloat16":
+        flat = rounded_product(flat, kernel)
     else:
         flat = jnp.matmul(flat, kernel, precision=_OF_FLOAT32[precision])
     return flat.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def rounded_product(native: bool, x: jax.Array, y: jax.Array) -> jax.Array:
+def multiplies_bfloat16() -> bool:
+    """Say whether the device has bfloat16 products. No CPU has: XLA has no kernel for most, and the
+    one for AMX crashes the process (jaxlib 0.12, layers of 256)."""
+    return jax.default_backend() != "cpu"
+
+
+@jax.custom_vjp
+def rounded_product(x: jax.Array, y: jax.Array) -> jax.Array:
     """Multiply float32 matrices rounded to bfloat16, and sum in float32; the gradient likewise.
 
-    native: multiply in bfloat16, else the rounded factors in float32.
+    A device without bfloat16 products multiplies the rounded factors in float32: the same numbers,
+    and no gain in time.
     """
-    return _product(_rounded(x, native), _rounded(y, native))
+    return _product(_rounded(x), _rounded(y))
 
 
-def _rounded(x: jax.Array, native: bool) -> jax.Array:
-    if native:
+def _rounded(x: jax.Array) -> jax.Array:
+    if multiplies_bfloat16():
         return x.astype(jnp.bfloat16)
     return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
 
@@ -111,15 +116,13 @@ def _product(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.matmul(x, y, precision=precision, preferred_element_type=jnp.float32)
 
 
-def _rounded_forward(native: bool, x: jax.Array, y: jax.Array) -> tuple[jax.Array, tuple]:
-    factors = _rounded(x, native), _rounded(y, native)  # in bfloat16, half the memory
+def _rounded_forward(x: jax.Array, y: jax.Array) -> tuple[jax.Array, tuple]:
+    factors = _rounded(x), _rounded(y)  # in bfloat16, half the memory for the gradient
     return _product(*factors), factors
 
 
-def _rounded_backward(
-    native: bool, factors: tuple, cotangent: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    (x, y), cotangent = factors, _rounded(cotangent, native)
+def _rounded_backward(factors: tuple, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    (x, y), cotangent = factors, _rounded(cotangent)
     return _product(cotangent, y.T), _product(x.T, cotangent)
 
 

@@ -15,7 +15,7 @@ from drac_jax.figures import plots
 from drac_jax.measures import wall_robustness
 from drac_jax.measures.wall_robustness import RobustnessConfig
 from drac_jax.runs.execution import final_evaluation, restore
-from drac_jax.runs.hardware import cpu, devices, machine
+from drac_jax.runs.hardware import devices, machine
 from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.setup import run_setup
 from drac_jax.runs.setup.experiment import Experiment, Perturbed, RunConfig
@@ -77,7 +77,7 @@ def load_agent(folder: Path, member: int) -> tuple[Algorithm, Any]:
     sizes = {name: identity["spec"][name] for name in EnvSpec._fields if name != "scene"}
     options = exp.from_dict(method.options, identity["config"]["algorithm"])
     hparams = exp.from_dict(method.hparams, identity["config"]["hparams"])
-    algorithm = method.make(EnvSpec(**sizes), cpu.suited(options))
+    algorithm = method.make(EnvSpec(**sizes), options)
     count = _count_members(identity["config"])
     if not 0 <= member < count:
         raise ValueError(f"member={member} must be in 0..{count - 1}: the run has {count}")

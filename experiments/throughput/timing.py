@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from drac_jax.runs.hardware import cpu, machine
+from drac_jax.runs.hardware import machine
 from drac_jax.runs.storage import run_folder
 
 NUMBERS = {1: "one", 2: "two"}
@@ -175,7 +175,7 @@ def save(folder: Path, suite: str, content: Mapping[str, Any], text: str) -> Pat
 
 def processor_name() -> str:
     """Name the processor, and what of its vector and matrix units matters here."""
-    name, flags = cpu.cpu()
+    name, flags = machine.cpu()
     units = [unit for unit in ("avx2", "avx512f", "amx_bf16") if unit in flags]
     return " ".join([name or platform.machine(), *units])
 

@@ -1,8 +1,9 @@
-"""Facts about the machine: free memory, versions, device, git commit."""
+"""Facts about the machine: processor, free memory, versions, device, git commit."""
 
 import os
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,17 @@ PACKAGES = (
     "mujoco-mjx",
     "orbax-checkpoint",
 )
+
+
+@cache
+def cpu() -> tuple[str, frozenset[str]]:
+    """Read the processor's name and its instruction sets; empty where there is no /proc/cpuinfo."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "", frozenset()
+    facts = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+    return facts.get("model name", ""), frozenset(facts.get("flags", "").split())
 
 
 def free_memory() -> float:

@@ -6,7 +6,7 @@ import jax
 from jax.sharding import Mesh
 
 from drac_jax import ranges
-from drac_jax.runs.hardware import cpu, devices, machine
+from drac_jax.runs.hardware import devices, machine
 from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.setup.experiment import Experiment, RunConfig
 from drac_jax.runs.storage import console
@@ -41,7 +41,7 @@ def prepare(
     Raises ValueError, one line that says what to do.
     """
     env, warnings = _checked(experiment, config)
-    algorithm = _make_algorithm(experiment, env, config)
+    algorithm = exp.method_of(experiment).make(env.spec, config.algorithm)
     members = exp.members_of(config)
     mesh, notes = devices.choose(num_devices, len(members.seeds), config.train.strata)
     check_memory(config, env, len(members.seeds), mesh)
@@ -149,7 +149,7 @@ def fewest_chunks(experiment: Experiment, config: RunConfig, num_devices: int | 
     replays and agents, which are most of a state. One chunk a member where even one does not.
     Raises ValueError for values that cannot be run."""
     env, _ = _checked(experiment, config)
-    algorithm = _make_algorithm(experiment, env, config)
+    algorithm = exp.method_of(experiment).make(env.spec, config.algorithm)
     agent = jax.eval_shape(
         lambda key: algorithm.init(key, config.hparams, env.spec.obs_size), jax.random.key(0)
     )
@@ -159,10 +159,6 @@ def fewest_chunks(experiment: Experiment, config: RunConfig, num_devices: int | 
         if each * (count // chunks) <= _free_bytes(mesh):
             return chunks
     return count
-
-
-def _make_algorithm(experiment: Experiment, env: Environment, config: RunConfig) -> Algorithm:
-    return exp.method_of(experiment).make(env.spec, cpu.suited(config.algorithm))
 
 
 def _free_bytes(mesh: Mesh) -> float:

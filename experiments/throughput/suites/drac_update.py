@@ -21,7 +21,6 @@ from drac_jax.algorithms import DracHParams
 from drac_jax.algorithms.registry import DracOptions, make_amortized
 from drac_jax.diversity.distance import Diversity, all_pairs, paired
 from drac_jax.networks.mlp import Precision
-from drac_jax.runs.hardware import cpu
 from drac_jax.types import EnvSpec, Transition
 from experiments.throughput import timing
 
@@ -70,7 +69,7 @@ def contender(estimator: str, precision: Precision, options: Options) -> timing.
     """Make updates of a diversity estimator on one fixed batch, in one scan as training runs
     them."""
     hidden = options.hidden
-    chosen = cpu.suited(replace(ESTIMATORS[estimator], precision=precision, hidden=hidden))
+    chosen = replace(ESTIMATORS[estimator], precision=precision, hidden=hidden)
     algorithm = make_amortized(EnvSpec("random batches", OBS, ACTION, 1), chosen)
     agent = algorithm.init(jax.random.key(0), DracHParams(), OBS)
     batch = random_batch(jax.random.key(1), options.batch)

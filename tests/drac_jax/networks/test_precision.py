@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -11,10 +10,9 @@ import numpy as np
 import pytest
 
 from drac_jax.actors import amortized
-from drac_jax.algorithms.registry import METHODS, SacOptions
-from drac_jax.networks import critics
+from drac_jax.algorithms.registry import METHODS
+from drac_jax.networks import critics, mlp
 from drac_jax.networks.mlp import MLP, Style, rounded_product
-from drac_jax.runs.hardware import cpu
 from drac_jax.types import EnvSpec, Transition
 
 SPEC = EnvSpec("task", 3, 2, 10)
@@ -57,7 +55,10 @@ def traced_update(method: str, precision: str) -> tuple[list, Any, Any]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_bfloat16_rounds_every_product_of_the_networks_and_keeps_everything_else(method):
+def test_bfloat16_rounds_every_product_of_the_networks_and_keeps_everything_else(
+    method, monkeypatch
+):
+    monkeypatch.setattr(mlp, "multiplies_bfloat16", lambda: True)
     dots, before, after = traced_update(method, "bfloat16")
     assert len(dots) >= 15  # three layers, forward and backward, of actor and critics
     for dot in dots:
@@ -79,14 +80,15 @@ def test_float32_and_tf32_say_so_in_every_product_forward_and_backward(method, p
 
 
 @pytest.mark.parametrize("native", [False, True])
-def test_rounded_product_and_its_gradients_are_those_of_the_rounded_factors(native):
+def test_rounded_product_and_its_gradients_are_those_of_the_rounded_factors(native, monkeypatch):
+    monkeypatch.setattr(mlp, "multiplies_bfloat16", lambda: native)
     x, y, pull = (
         jax.random.normal(key, shape)
         for key, shape in zip(
             jax.random.split(jax.random.key(0), 3), [(7, 5), (5, 3), (7, 3)], strict=True
         )
     )
-    out, pull_back = jax.vjp(partial(rounded_product, native), x, y)
+    out, pull_back = jax.vjp(rounded_product, x, y)
     of_x, of_y = pull_back(pull)
     x, y, pull = (np.asarray(v.astype(jnp.bfloat16).astype(jnp.float32)) for v in (x, y, pull))
     for ours, expected in ((out, x @ y), (of_x, pull @ y.T), (of_y, x.T @ pull)):
@@ -107,7 +109,7 @@ def test_bfloat16_actions_and_values_are_within_its_rounding_of_float32():
     ):
         exact, rounded = (
             make(Style()),
-            make(Style(cpu.suited(SacOptions(precision="bfloat16")).precision)),
+            make(Style("bfloat16")),
         )
         params = exact.init(jax.random.key(1), *sizes)
         ours, expected = (f.apply(params, *arguments) for f in (rounded, exact))
@@ -151,7 +153,7 @@ def test_every_method_takes_layer_norm(method):
 @pytest.mark.heavy
 def test_an_update_in_bfloat16_at_the_papers_sizes_ends_on_this_device():
     options = replace(METHODS["sac"].options, precision="bfloat16")
-    algorithm = METHODS["sac"].make(SPEC, cpu.suited(options))
+    algorithm = METHODS["sac"].make(SPEC, options)
     agent = algorithm.init(jax.random.key(0), METHODS["sac"].hparams, 3)
     batch = Transition(*(jnp.ones((1, 256, *size)) for size in ((3,), (2,), (), (), (3,))))
     agent, metrics = jax.jit(algorithm.update)(agent, batch, jax.random.key(1))
