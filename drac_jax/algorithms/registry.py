@@ -51,8 +51,8 @@ class NetworkOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DracOptions(NetworkOptions):
-    """The static choices of DrAC with the amortized actor: whatever changes a shape."""
+class DiversityOptions(NetworkOptions):
+    """The static choices of DrAC with any actor: whatever changes a shape."""
 
     # Of the diversity: `paired` is the paper's, with num_samples = 2 pairs + 1.
     estimator: Literal["paired", "all_pairs"] = "all_pairs"
@@ -62,22 +62,20 @@ class DracOptions(NetworkOptions):
     # The share of the batch's states whose mean diversity stands for that of all in the losses of
     # actor and alpha.
     diversity_fraction: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DracOptions(DiversityOptions):
+    """The static choices of DrAC with the amortized actor."""
+
     latent_size: int = 16  # numbers that the actor draws for an action
     latent_law: Literal["uniform", "normal"] = "uniform"  # their distribution
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiffusionOptions(NetworkOptions):
+class DiffusionOptions(DiversityOptions):
     """The static choices of DrAC with the diffusion actor."""
 
-    # Of the diversity: `paired` is the paper's, with num_samples = 2 pairs + 1.
-    estimator: Literal["paired", "all_pairs"] = "all_pairs"
-    mean: Literal["geometric", "arithmetic"] = "geometric"  # of the distances of two actions
-    num_samples: int = 6  # action samples of a state
-    q_samples: int = 1  # those of them that the critics see (all_pairs)
-    # The share of the batch's states whose mean diversity stands for that of all in the losses of
-    # actor and alpha.
-    diversity_fraction: float = 1.0
     steps: int = 20  # denoising steps of an action
     # Recompute the chain's activations for its gradient instead of keeping them: 1 / steps of the
     # memory. Faster on a CPU, whose cache they do not fit: 134 ms instead of 152 for six samples.
@@ -144,7 +142,7 @@ def make_diffusion(spec: EnvSpec, options: DiffusionOptions) -> Algorithm:
     return _drac_of(actor, options)
 
 
-def _drac_of(actor: Actor, options: DracOptions | DiffusionOptions) -> Algorithm:
+def _drac_of(actor: Actor, options: DiversityOptions) -> Algorithm:
     diversity = make_diversity(options)
     fraction = options.diversity_fraction
     return make_drac(actor, diversity, options.hidden, options.style, fraction)
@@ -186,7 +184,7 @@ def make_deterministic(spec: EnvSpec, options: NetworkOptions) -> Algorithm:
     return make_td3(spec.action_size, options.hidden, options.style)
 
 
-def make_diversity(options: DracOptions | DiffusionOptions) -> Diversity:
+def make_diversity(options: DiversityOptions) -> Diversity:
     """Make the estimator that the options name."""
     mean = MEANS[options.mean]
     if options.estimator == "all_pairs":
@@ -202,9 +200,7 @@ def make_diversity(options: DracOptions | DiffusionOptions) -> Diversity:
     return paired(pairs, mean)
 
 
-def check_drac(
-    spec: EnvSpec, options: DracOptions | DiffusionOptions, hparams: DracHParams
-) -> list[str]:
+def check_drac(spec: EnvSpec, options: DiversityOptions, hparams: DracHParams) -> list[str]:
     """Refuse hyperparameters that cannot work; warn of a beta above a uniform policy's."""
     check_hparams(spec, options, hparams)
     warning = check_beta(hparams.beta, spec.action_size, make_diversity(options).mean)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from experiments.cli import parsing
 
@@ -21,6 +22,7 @@ SUITES = {
     "mario": ("level_generation", "level generation, beside one environment in NumPy"),
     "accelerator": ("accelerator", "everything that is asked of one GPU or TPU"),
 }
+_DESCRIPTIONS = [f"{name}: {what}" for name, (_, what) in SUITES.items()]
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,7 @@ class Bench:
     Example: python -m experiments bench update --one-core --repeats 10
     """
 
-    # update, methods, diversity, train, sweep, replay, scaling, envs, mario, accelerator
-    suite: Positional[str]
+    suite: Positional[Annotated[str, arg(help="; ".join(_DESCRIPTIONS))]]
 
 
 def suite_of(name: str) -> ModuleType:

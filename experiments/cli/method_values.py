@@ -84,11 +84,7 @@ def _by_method(words: list[str], algos: list[str]) -> tuple[list[Option], dict[s
     for word, *given in _options(words):
         head, dot, rest = word.removeprefix("--").partition(".")
         head = head if head in own else head.replace("-", "_")
-        if (
-            word.startswith(parsing.GRID)
-            or dot
-            and rest.startswith(parsing.GRID.removeprefix("--"))
-        ):
+        if word.startswith(f"--{parsing.GRID}") or rest.startswith(parsing.GRID):
             raise ValueError(f"{word}: a comparison has one row per method; use sweep for a grid")
         if dot and head in own:
             own[head].append([f"--{rest}", *given])

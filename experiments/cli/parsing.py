@@ -17,7 +17,7 @@ from experiments import find
 
 PROGRAM = "python -m experiments"
 _BOX = str.maketrans("", "", "│╭╮╰╯─")
-GRID = "--grid."
+GRID = "grid."
 _VALUES = Annotated[tuple[float, ...], arg(metavar="FLOAT FLOAT ...", help="values to train at")]
 
 
@@ -45,7 +45,7 @@ def _flags(words: list[str]) -> list[str]:
     """Write `--a.b True` as `--a.b`, and `--a.b False` as `--a.no-b`. Raises ValueError for a swept
     hyperparameter without values."""
     for word, after in pairwise([*words, "--"]):
-        if word.startswith(GRID) and "=" not in word and after.startswith("--"):
+        if word.startswith(f"--{GRID}") and "=" not in word and after.startswith("--"):
             raise ValueError(f"{word.removeprefix('--')} has no values; give at least one")
     flags: list[str] = []
     for word in words:
