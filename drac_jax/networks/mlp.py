@@ -78,7 +78,7 @@ def matmul(x: jax.Array, kernel: jax.Array, precision: Precision = "float32") ->
             return jax.vmap(multiply, (0, None))(x, kernel)
         # A copy of the kernel for each sample: its gradient, too, contracts one axis.
         return jax.vmap(multiply)(x, jnp.broadcast_to(kernel, (x.shape[0], *kernel.shape)))
-    if kernel.shape[1] < kernel.shape[0]:
+    if kernel.shape[1] < kernel.shape[0] and jax.default_backend() == "cpu":
         # The same backend is slow where the gradient's last axis is short: make it the first.
         kernel = jax.lax.optimization_barrier(kernel.T).T
     flat = x.reshape(-1, x.shape[-1])

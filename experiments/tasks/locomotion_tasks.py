@@ -23,14 +23,14 @@ class LocomotionOptions:
 
 # For one large accelerator: thousands of environments, and few updates of large batches.
 GPU_TRAIN = TrainConfig(
-    env_steps=40_960_000,
+    env_steps=32_768_000,
     num_envs=4096,
-    updates_per_iteration=2,
-    batch_size=32_768,
+    updates_per_iteration=32,
+    batch_size=4096,
     replay_capacity=4_194_304,
     n_step=3,
     strata=8,
-    epochs=50,
+    epochs=16,
 )
 
 
@@ -54,7 +54,10 @@ def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
         train=TrainConfig(env_steps=8_000_000, num_envs=256, updates_per_iteration=32, epochs=50),
     )
     gpu = replace(
-        fast, algorithm=DracOptions(hidden=(512, 512, 512), precision="tf32"), train=GPU_TRAIN
+        fast,
+        algorithm=DracOptions(precision="tf32"),
+        hparams=fast.hparams.replace(actor_lr=5e-4, critic_lr=1e-3, tau=0.01),
+        train=GPU_TRAIN,
     )
     amortized = Experiment(
         name=f"{task}_amortized",

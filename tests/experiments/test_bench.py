@@ -9,6 +9,7 @@ import pytest
 
 from experiments.cli.main import main
 from experiments.throughput import timing
+from experiments.throughput.accelerator import kernel_trace, plan, turns
 from experiments.throughput.suites import diversity_kernel, drac_update
 
 
@@ -58,9 +59,72 @@ def test_diversity_suite_leaves_figures_table_and_bars(tmp_path):
 
 
 @pytest.mark.slow
-def test_accelerator_suite_breaks_down_nowhere(tmp_path):
-    assert main(["bench", "accelerator", "--toy", "--repeats", "1", "--out", str(tmp_path)]) == 0
-    rows = dict(json.loads((tmp_path / "accelerator.json").read_text())["rows"])
-    assert len(rows) == 3
-    assert not any("broke down" in said for said in rows.values())
-    assert (tmp_path / "paper").is_dir() and (tmp_path / "diversity").is_dir()
+def test_accelerator_suite_plays_every_kind_of_part(tmp_path):
+    words = ["bench", "accelerator", "--toy", "--repeats", "1", "--out", str(tmp_path)]
+    assert main(words) == 0
+    record = json.loads((tmp_path / "accelerator.json").read_text())
+    assert record["failures"] == {}
+    assert record["rows"].keys() == plan.TOY.keys()
+    for name, rows in record["rows"].items():
+        assert rows and all(np.isfinite(row["value"]) for row in rows), name
+        assert {"driver", "device", "versions"} <= json.loads(
+            (tmp_path / f"{name}.json").read_text()
+        ).keys()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
+    assert main([*words, "--skip-done"]) == 0
+    changed = [p.name for p, then in before.items() if p.stat().st_mtime_ns != then]
+    assert changed == ["accelerator.json"]
+
+
+def played(tmp_path, whole: float, **requests: str) -> dict[str, str]:
+    """Play processes whose part is a line of Python."""
+    script = tmp_path / "part_of_a_test.py"
+    script.write_text("import json, sys, time\nexec(json.loads(sys.argv[1])['code'])\n")
+    asked = [
+        ({"part": name, "out": str(tmp_path), "code": code}, {"PYTHONPATH": str(tmp_path)})
+        for name, code in requests.items()
+    ]
+    return turns.play(asked, turns.Limits(ready=20.0, turn=1.0, whole=whole), "part_of_a_test")
+
+
+def test_part_that_breaks_down_costs_no_other_its_turn(tmp_path):
+    ready = "print('ready', flush=True); sys.stdin.readline(); "
+    failures = played(
+        tmp_path,
+        60.0,
+        early="sys.exit('no such engine')",
+        late=ready + "raise ValueError('out of memory')",
+        slow=ready + "time.sleep(60)",
+        good=ready + "open(json.loads(sys.argv[1])['out'] + '/good.json', 'w').close()",
+    )
+    assert failures == {
+        "early": "broke down: no such engine",
+        "late": "broke down: ValueError: out of memory",
+        "slow": "not done within 1 s",
+        "good": "",
+    }
+    assert (tmp_path / "good.json").exists()
+
+
+def test_parts_measure_when_all_are_ready_and_one_at_a_time(tmp_path):
+    code = (
+        "log = open(json.loads(sys.argv[1])['out'] + '/order', 'a', buffering=1); "
+        "{wait}print('ready', flush=True); log.write('ready\\n'); sys.stdin.readline(); "
+        "log.write('begins\\n'); time.sleep(0.2); log.write('ends\\n')"
+    )
+    failures = played(
+        tmp_path, 60.0, one=code.format(wait=""), other=code.format(wait="time.sleep(1); ")
+    )
+    assert failures == {"one": "", "other": ""}
+    order = (tmp_path / "order").read_text().split()
+    assert order == ["ready"] * 2 + ["begins", "ends"] * 2
+
+
+def test_parts_without_time_are_named(tmp_path):
+    ready = "print('ready', flush=True); sys.stdin.readline(); "
+    failures = played(tmp_path, 3.0, never="time.sleep(60)", good=ready)
+    assert failures == {"never": "not ready in time", "good": "no time left"}
+
+
+def test_device_is_busy_where_any_kernel_runs():
+    assert kernel_trace._covered([(0.0, 2.0), (1.0, 3.0), (5.0, 6.0), (5.5, 5.75)]) == 4.0

@@ -52,6 +52,16 @@ def environment_facts() -> dict[str, Any]:
     }
 
 
+def gpu_driver() -> str | None:
+    """Read the version of NVIDIA's driver; None where there is none."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.splitlines()[0].strip() if done.stdout.strip() else None
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -63,6 +63,7 @@ class Options(timing.Options):
     batch: int = BATCH  # transitions of an update
     hidden: tuple[int, ...] = (256, 256)  # sizes of the hidden layers
     calls: int = 10  # updates per timed call
+    unroll: int = 1  # updates in one turn of the loop
 
 
 def contender(estimator: str, precision: Precision, options: Options) -> timing.Contender:
@@ -72,10 +73,12 @@ def contender(estimator: str, precision: Precision, options: Options) -> timing.
     chosen = replace(ESTIMATORS[estimator], precision=precision, hidden=hidden)
     algorithm = make_amortized(EnvSpec("random batches", OBS, ACTION, 1), chosen)
     agent = algorithm.init(jax.random.key(0), DracHParams(), OBS)
-    batch = random_batch(jax.random.key(1), options.batch)
+    batch = random_batch(jax.random.key(1), (1, options.batch))
 
     def scan(agent: Any, keys: jax.Array) -> Any:
-        return jax.lax.scan(lambda a, key: algorithm.update(a, batch, key), agent, keys)
+        return jax.lax.scan(
+            lambda a, key: algorithm.update(a, batch, key), agent, keys, unroll=options.unroll
+        )
 
     compiled = jax.jit(scan)
     keys = jax.random.split(jax.random.key(2), options.calls)
@@ -84,15 +87,17 @@ def contender(estimator: str, precision: Precision, options: Options) -> timing.
     )
 
 
-def random_batch(key: jax.Array, batch: int = BATCH) -> Transition:
-    """Draw one minibatch [1, B, ...]."""
+def random_batch(
+    key: jax.Array, shape: tuple[int, int], obs_size: int = OBS, action_size: int = ACTION
+) -> Transition:
+    """Draw minibatches [M, B, ...]. shape: (M, B)."""
     obs_key, action_key, reward_key, next_key = jax.random.split(key, 4)
     return Transition(
-        obs=jax.random.normal(obs_key, (1, batch, OBS)),
-        action=jax.random.uniform(action_key, (1, batch, ACTION), minval=-1.0),
-        reward=jax.random.normal(reward_key, (1, batch)),
-        discount=jnp.ones((1, batch)),
-        next_obs=jax.random.normal(next_key, (1, batch, OBS)),
+        obs=jax.random.normal(obs_key, (*shape, obs_size)),
+        action=jax.random.uniform(action_key, (*shape, action_size), minval=-1.0),
+        reward=jax.random.normal(reward_key, shape),
+        discount=jnp.ones(shape),
+        next_obs=jax.random.normal(next_key, (*shape, obs_size)),
     )
 
 

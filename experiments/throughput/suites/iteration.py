@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from drac_jax.runs.setup import run_setup
 from drac_jax.runs.setup.experiment import RunConfig
 from drac_jax.runs.setup.run_setup import RunSetup
-from drac_jax.training import replay as ring
 from drac_jax.training import sweep
 from experiments import find
 from experiments.throughput import timing
+from experiments.throughput.suites.drac_update import random_batch
 
 TASKS = ("multigoal_amortized", "pointmaze_simple_amortized")
 PRESETS = ("paper", "default")
@@ -31,13 +31,18 @@ class Options(timing.Options):
     iterations: int = 50  # per timed call
 
 
-def short_setup(name: str, preset: str, iterations: int, **changes: Any) -> RunSetup:
-    """Prepare an experiment's setup with epochs of `iterations` iterations."""
+def short_setup(
+    name: str, preset: str, iterations: int, filled: int = 0, **changes: Any
+) -> RunSetup:
+    """Prepare an experiment's setup with epochs of `iterations` iterations. filled: transitions in
+    the replay before, at least: a small ring fits in a cache."""
     config: RunConfig = replace(find(name).config(preset), **changes)
     each = config.train.num_envs * config.train.steps_per_iteration
-    first = max(config.train.learning_starts, config.train.batch_size)
-    steps = first + iterations * each
-    train = replace(config.train, env_steps=steps, epochs=1, replay_capacity=100_000)
+    first = max(config.train.learning_starts, config.train.batch_size, filled)
+    steps, capacity = first + iterations * each, max(100_000, filled)
+    train = replace(
+        config.train, env_steps=steps, learning_starts=first, epochs=1, replay_capacity=capacity
+    )
     return run_setup.prepare(find(name), replace(config, train=train), preset)[0]
 
 
@@ -55,12 +60,14 @@ def epoch(name: str, setup: RunSetup) -> timing.Contender:
 
 
 def updates(name: str, setup: RunSetup) -> timing.Contender:
-    """Make the updates of an epoch alone, each on the same minibatch."""
-    keys, _ = sweep.keys(setup.members)
+    """Make the updates of an epoch alone, each on the same random minibatch."""
     hparams = jax.tree.map(lambda x: x[0], setup.members.hparams)
-    state = jax.jit(setup.functions.init)(keys[0], hparams)
-    shape = (setup.algorithm.num_minibatches, setup.config.train.batch_size)
-    batch = ring.sample(state.replay, keys[0], shape)
+    spec, train = setup.env.spec, setup.config.train
+    agent = jax.jit(setup.algorithm.init, static_argnums=2)(
+        jax.random.key(0), hparams, spec.obs_size
+    )
+    shape = setup.algorithm.num_minibatches, train.batch_size
+    batch = random_batch(jax.random.key(1), shape, spec.obs_size, spec.action_size)
     count = setup.schedule.iterations_per_epoch
     each = jax.random.split(jax.random.key(1), count)
 
@@ -68,7 +75,7 @@ def updates(name: str, setup: RunSetup) -> timing.Contender:
         agent, metrics = jax.lax.scan(lambda a, k: setup.algorithm.update(a, batch, k), agent, each)
         return agent, jax.tree.map(jnp.mean, metrics)
 
-    compiled, holder = jax.jit(scan, donate_argnums=0), [state.agent]
+    compiled, holder = jax.jit(scan, donate_argnums=0), [agent]
 
     def call() -> Any:
         holder[0], metrics = compiled(holder[0])

@@ -14,7 +14,7 @@ import jax
 from drac_jax.algorithms.registry import METHODS, DiffusionOptions, DracOptions
 from drac_jax.types import EnvSpec
 from experiments.throughput import timing
-from experiments.throughput.suites.drac_update import ACTION, OBS, random_batch
+from experiments.throughput.suites.drac_update import ACTION, BATCH, OBS, random_batch
 
 SPEC = EnvSpec("random batches", OBS, ACTION, 1)
 PAIRED = {
@@ -50,9 +50,7 @@ def contender(name: str, calls: int) -> tuple[timing.Contender, float]:
     method = METHODS[method_name]
     algorithm = method.make(SPEC, options)
     agent = algorithm.init(jax.random.key(0), method.hparams, OBS)
-    batch = jax.tree.map(
-        lambda x: x.repeat(algorithm.num_minibatches, axis=0), random_batch(jax.random.key(1))
-    )
+    batch = random_batch(jax.random.key(1), (algorithm.num_minibatches, BATCH))
     keys = jax.random.split(jax.random.key(2), calls)
     scan = jax.jit(
         lambda agent, keys: jax.lax.scan(lambda a, k: algorithm.update(a, batch, k), agent, keys)

@@ -142,7 +142,8 @@ def seeds(name: str, make: Callable[..., Buffer]) -> timing.Contender:
 def measure(options: Options) -> None:
     """Run the suite."""
     timing.pin(options.one_core)
-    inserts, samples = write_timings(options.repeats), draw_timings(options.repeats)
+    inserts = write_timings(options.repeats)
+    samples = timing.side_by_side(draw_contenders(), options.repeats)
     vmapped, missing = seed_timings(options.repeats)
     *copies, draw, _ = samples
     transition = 4 * ring.width(OBS, ACTION)
@@ -187,12 +188,12 @@ def write_timings(repeats: int) -> list[timing.Timing]:
     return timing.side_by_side(made, repeats)
 
 
-def draw_timings(repeats: int) -> list[timing.Timing]:
-    """Time a copy of the large ring, and minibatches of it with and without stored next_obs."""
+def draw_contenders() -> list[timing.Contender]:
+    """Make copies of the large ring, and minibatches of it with and without stored next_obs."""
     data = our_ring(LARGE, 256, 1).state.data
     # To add 0.0 is not the identity (it turns -0.0 into 0.0), so it is not left out.
     copy = jax.jit(lambda x: x + 0.0)
-    made = [
+    return [
         timing.Contender("copy of the ring into new memory", lambda: copy(data)),
         loop(
             "copy of the ring in place",
@@ -203,7 +204,6 @@ def draw_timings(repeats: int) -> list[timing.Timing]:
         draws("draw", store_next_obs=True),
         draws("draw, next_obs from the row after", store_next_obs=False),
     ]
-    return timing.side_by_side(made, repeats)
 
 
 def seed_timings(repeats: int) -> tuple[list[timing.Timing], list[str]]:
