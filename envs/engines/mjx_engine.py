@@ -26,15 +26,15 @@ GEOMS = ("geom_pos", "geom_size", "geom_rbound")  # what a model given to a step
 
 
 class Room(NamedTuple):
-    """How many contacts of one environment, and constraints, `warp` keeps memory for.
+    """What `warp` keeps memory for; it drops what is over, and prints that it did.
 
-    None: its own guess. Contacts are those of a mean environment, since a batch shares them; pairs
-    of geoms that are near, which it lists first, count as well. A joint at its limit is one
-    constraint, a contact up to ten, usually four.
+    contacts: of a mean environment, for a batch shares them; or pairs of geoms that are near, which
+    it lists before, where those are more. constraints: of each environment; a joint at its limit is
+    one, a contact usually four.
     """
 
-    contacts: int | None = None
-    constraints: int | None = None
+    contacts: int
+    constraints: int
 
 
 class Physics(NamedTuple):
@@ -63,15 +63,15 @@ def make_physics(
     impl: Impl = "jax",
     contacts: int = -1,
     contact_forces: bool = False,
-    room: Room = Room(),
+    room: Room | None = None,
 ) -> Physics:
     """Compile a model for MJX.
 
     fidelity: `gymnasium`, the model's own integrator, Newton to convergence; `fast`, Euler, 4
     Newton iterations with 8 line search steps, and of the contacts only the `contacts` deepest
-    (-1, and always with `warp`: all). impl: the engine, `warp` for NVIDIA GPUs; room: for `warp`.
-    contact_forces: compute cfrc_ext. Raises ValueError for a model or an engine that MJX cannot
-    take.
+    (-1, and always with `warp`: all). impl: the engine, `warp` for NVIDIA GPUs; room: for `warp`,
+    its own guess where None. contact_forces: compute cfrc_ext. Raises ValueError for a model or an
+    engine that MJX cannot take.
     """
     _check(fidelity, impl)
     if fidelity == "fast" and contacts > -1 and impl == "jax":
@@ -112,14 +112,14 @@ def _warp_step(
     model: mujoco.MjModel,
     frame_skip: int,
     contact_forces: bool,
-    room: Room,
+    room: Room | None,
     on_device: mjx.Model,
     blank: mjx.Data,
 ) -> Callable[..., mjx.Data]:
     from envs.engines import warp_engine
 
     try:
-        advance = warp_engine.make_step(model, frame_skip, contact_forces, *room)
+        advance = warp_engine.make_step(model, frame_skip, contact_forces, *(room or ()))
     except (NotImplementedError, ValueError) as error:
         raise _refusal(model, error) from None
 

@@ -4,9 +4,11 @@ MJX's own way to Warp hands its some 170 arrays to every physics step, and back.
 with Warp: JAX gives what an env step starts from, and gets what tasks look at.
 """
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import jax
@@ -14,15 +16,16 @@ import jax.numpy as jnp
 import mujoco
 import warp as wp
 from mujoco.mjx.third_party import mujoco_warp as mjw
-from mujoco.mjx.third_party.mujoco_warp._src.types import vec10
+from mujoco.mjx.third_party.mujoco_warp._src import collision_primitive
+from mujoco.mjx.third_party.mujoco_warp._src.types import GeomType, vec10
 
-STATE = {name: wp.array2d[float] for name in ("qpos", "qvel", "qacc_warmstart", "ctrl")}
+STATE = dict.fromkeys(("qpos", "qvel", "qacc_warmstart", "ctrl"), wp.array2d[float])
 GEOMS = {
     "geom_pos": wp.array2d[wp.vec3],
     "geom_size": wp.array2d[wp.vec3],
     "geom_rbound": wp.array2d[float],
 }
-RESULTS = {name: wp.array2d[float] for name in ("qpos", "qvel", "qacc_warmstart")} | {
+RESULTS = dict.fromkeys(("qpos", "qvel", "qacc_warmstart"), wp.array2d[float]) | {
     "qfrc_actuator": wp.array2d[float],
     "xpos": wp.array2d[wp.vec3],
     "xipos": wp.array2d[wp.vec3],
@@ -85,7 +88,7 @@ def make_step(
 
 def _make_batched(model: mujoco.MjModel, number: int) -> Callable[..., list[jax.Array]]:
     """Make the step of engine `number`: STATE and GEOMS [W, ...] -> RESULTS [W, ...]."""
-    sizes = {name: model.nbody for name in RESULTS}
+    sizes = dict.fromkeys(RESULTS, model.nbody)
     sizes |= {"qpos": model.nq} | dict.fromkeys(("qvel", "qacc_warmstart"), model.nv)
     sizes |= {"qfrc_actuator": model.nv}
 
@@ -175,7 +178,52 @@ def _advance(engine: Engine, model: Any, data: Any) -> None:
     data.act.zero_()
     data.time.zero_()
     data.efc.J.zero_()  # a NaN in unused rows would reach those in use
-    for _ in range(engine.frame_skip):
-        mjw.step(model, data)
+    with _contact_frames_as_in_c():
+        for _ in range(engine.frame_skip):
+            mjw.step(model, data)
     if engine.contact_forces:
         mjw.rne_postconstraint(model, data)
+
+
+_theirs = collision_primitive.plane_capsule
+
+
+@wp.func
+def _plane_capsule(
+    normal: wp.vec3, place: wp.vec3, centre: wp.vec3, axis: wp.vec3, radius: float, half: float
+):
+    dist, positions, frame = _theirs(normal, place, centre, axis, radius, half)
+    tangent = axis - normal * wp.dot(normal, axis)
+    length = wp.length(tangent)
+    if length > 1.0e-6:
+        along = tangent / length
+        across = wp.cross(normal, along)
+        frame = wp.matrix_from_rows(normal, along, across)
+    return dist, positions, frame
+
+
+def _our_wrapper() -> Any:
+    """Make Warp's function that writes a plane's contacts with a capsule call ours."""
+    theirs = collision_primitive.plane_capsule_wrapper.func
+    names = {**theirs.__globals__, "plane_capsule": _plane_capsule}
+    ours = FunctionType(theirs.__code__, names, "plane_capsule_along_axis")
+    ours.__annotations__, ours.__module__ = theirs.__annotations__, __name__
+    ours.__qualname__ = ours.__name__
+    return wp.func(ours)
+
+
+_PLANE_CAPSULE = (GeomType.PLANE, GeomType.CAPSULE)
+_their_wrapper = collision_primitive._PRIMITIVE_COLLISIONS[_PLANE_CAPSULE]
+_wrapper = _our_wrapper()
+
+
+@contextlib.contextmanager
+def _contact_frames_as_in_c() -> Iterator[None]:
+    """Collide capsules with planes as MuJoCo does: see `mjx_engine._plane_capsule`. Whoever uses
+    Warp besides keeps Warp's."""
+    table: dict = collision_primitive._PRIMITIVE_COLLISIONS
+    table[_PLANE_CAPSULE] = _wrapper
+    try:
+        yield
+    finally:
+        table[_PLANE_CAPSULE] = _their_wrapper
