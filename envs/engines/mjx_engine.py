@@ -1,8 +1,10 @@
 """MuJoCo models on MJX: loaded, set for a fidelity, stepped several times per environment step."""
 
 import contextlib
+import copy
 import io
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +22,19 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints that NVIDIA's warp 
 Fidelity = Literal["gymnasium", "fast"]
 Impl = Literal["jax", "warp"]
 STATE = ("qpos", "qvel", "qacc_warmstart", "ctrl")  # what a step starts from
+GEOMS = ("geom_pos", "geom_size", "geom_rbound")  # what a model given to a step may have of its own
+
+
+class Room(NamedTuple):
+    """What `warp` keeps memory for; it drops what is over, and prints that it did.
+
+    contacts: of a mean environment, for a batch shares them; or pairs of geoms that are near, which
+    it lists before, where those are more. constraints: of each environment; a joint at its limit is
+    one, a contact usually four.
+    """
+
+    contacts: int
+    constraints: int
 
 
 class Physics(NamedTuple):
@@ -29,7 +44,9 @@ class Physics(NamedTuple):
     `step`. place: (qpos, qvel) -> Data with positions and velocities of all bodies, no forces.
     step: (on_device, qpos, qvel, warmstart, ctrl) -> Data after `frame_skip` physics steps; its
     body positions are those of the last forward dynamics, which lag qpos, as in MuJoCo. The
-    model given to it may have geoms elsewhere than on_device.
+    model given to it may have other GEOMS than on_device. With `warp` Data are those of MJX all
+    the same, of which qpos, qvel, qacc_warmstart, qfrc_actuator, xpos, xipos, cinert, cvel and,
+    where it is asked for, cfrc_ext are set.
     """
 
     model: mujoco.MjModel
@@ -46,16 +63,18 @@ def make_physics(
     impl: Impl = "jax",
     contacts: int = -1,
     contact_forces: bool = False,
+    room: Room | None = None,
 ) -> Physics:
     """Compile a model for MJX.
 
     fidelity: `gymnasium`, the model's own integrator, Newton to convergence; `fast`, Euler, 4
     Newton iterations with 8 line search steps, and of the contacts only the `contacts` deepest
-    (-1: all). impl: the engine, `warp` for NVIDIA GPUs. contact_forces: compute cfrc_ext.
-    Raises ValueError for a model or an engine that MJX cannot take.
+    (-1, and always with `warp`: all). impl: the engine, `warp` for NVIDIA GPUs; room: for `warp`,
+    its own guess where None. contact_forces: compute cfrc_ext. Raises ValueError for a model or an
+    engine that MJX cannot take.
     """
     _check(fidelity, impl)
-    if fidelity == "fast" and contacts > -1:
+    if fidelity == "fast" and contacts > -1 and impl == "jax":
         _keep_deepest(spec, contacts)
     model = spec.compile()
     # PGS, which Humanoid asks for, does not exist in MJX; converged, both find the same forces.
@@ -65,20 +84,53 @@ def make_physics(
         model.opt.integrator = mujoco.mjtIntegrator.mjINT_EULER
         model.opt.iterations, model.opt.ls_iterations = 4, 8
     on_device, blank = _put(model, impl)
+    place = partial(_place, on_device, blank)
+    if impl == "warp":
+        step = _warp_step(model, frame_skip, contact_forces, room, on_device, blank)
+    else:
+        step = partial(_jax_step, frame_skip, contact_forces, blank)
+    return Physics(model, on_device, model.opt.timestep * frame_skip, place, step)
 
-    def place(qpos: jax.Array, qvel: jax.Array) -> mjx.Data:
-        data = blank.replace(qpos=qpos, qvel=qvel)
-        for compute in (smooth.kinematics, smooth.com_pos, smooth.com_vel):
-            data = compute(on_device, data)
-        return data
+
+def _place(on_device: mjx.Model, blank: mjx.Data, qpos: jax.Array, qvel: jax.Array) -> mjx.Data:
+    data = blank.replace(qpos=qpos, qvel=qvel)
+    for compute in (smooth.kinematics, smooth.com_pos, smooth.com_vel):
+        data = compute(on_device, data)
+    return data
+
+
+def _jax_step(
+    frame_skip: int, contact_forces: bool, blank: mjx.Data, here: mjx.Model, *state: jax.Array
+) -> mjx.Data:
+    data = blank.replace(**dict(zip(STATE, state, strict=True)))
+    with jax.default_matmul_precision("highest"), _contact_frames_as_in_c():
+        data = jax.lax.scan(lambda d, _: (mjx.step(here, d), None), data, None, frame_skip)[0]
+        return smooth.rne_postconstraint(here, data) if contact_forces else data
+
+
+def _warp_step(
+    model: mujoco.MjModel,
+    frame_skip: int,
+    contact_forces: bool,
+    room: Room | None,
+    on_device: mjx.Model,
+    blank: mjx.Data,
+) -> Callable[..., mjx.Data]:
+    from envs.engines import warp_engine
+
+    try:
+        advance = warp_engine.make_step(model, frame_skip, contact_forces, *(room or ()))
+    except (NotImplementedError, ValueError) as error:
+        raise _refusal(model, error) from None
 
     def step(here: mjx.Model, *state: jax.Array) -> mjx.Data:
-        data = blank.replace(**dict(zip(STATE, state, strict=True)))
-        with jax.default_matmul_precision("highest"), _contact_frames_as_in_c():
-            data = jax.lax.scan(lambda d, _: (mjx.step(here, d), None), data, None, frame_skip)[0]
-            return smooth.rne_postconstraint(here, data) if contact_forces else data
+        own = any(getattr(here, name) is not getattr(on_device, name) for name in GEOMS)
+        geoms = [getattr(here, name) for name in GEOMS] if own else []
+        found = advance(geoms, list(state))
+        hidden = {f"_impl.{name}": found.pop(name) for name in ("cinert", "cfrc_ext")}
+        return blank.replace(**found).tree_replace(hidden)
 
-    return Physics(model, on_device, model.opt.timestep * frame_skip, place, step)
+    return step
 
 
 def _keep_deepest(spec: mujoco.MjSpec, contacts: int) -> None:
@@ -112,20 +164,26 @@ def _check(fidelity: str, impl: str) -> None:
         raise ValueError(
             "impl='warp' needs the package; install it (pip install -e '.[warp]') or use 'jax'"
         )
-    if impl == "warp" and jax.default_backend() != "gpu":
+    if impl == "warp" and jax.default_backend() not in ("gpu", "cpu"):
         raise ValueError(
-            f"impl='warp' needs an NVIDIA GPU, and the device is a {jax.default_backend()}; "
-            f"use 'jax'"
+            f"impl='warp' needs an NVIDIA GPU, or a CPU to try it on, and the device is a "
+            f"{jax.default_backend()}; use 'jax'"
         )
 
 
 def _put(model: mujoco.MjModel, impl: Impl) -> tuple[mjx.Model, mjx.Data]:
+    """Put the model on the device for MJX; for `warp`, which steps by itself, without contacts."""
+    if impl == "warp":
+        model = copy.copy(model)
+        model.geom_contype[:] = model.geom_conaffinity[:] = 0
     try:
-        return mjx.put_model(model, impl=impl), mjx.make_data(model, impl=impl)
+        return mjx.put_model(model, impl="jax"), mjx.make_data(model, impl="jax")
     except (NotImplementedError, ValueError) as error:
-        raise ValueError(
-            f"MJX cannot take the model: {error}; {_suspects(model, str(error))}"
-        ) from None
+        raise _refusal(model, error) from None
+
+
+def _refusal(model: mujoco.MjModel, error: Exception) -> ValueError:
+    return ValueError(f"MJX cannot take the model: {error}; {_suspects(model, str(error))}")
 
 
 def _suspects(model: mujoco.MjModel, message: str) -> str:

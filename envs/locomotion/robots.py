@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from envs.engines.mjx_engine import Physics, mjx
+from envs.engines.mjx_engine import Physics, Room, mjx
 
 
 class Robot(NamedTuple):
@@ -24,7 +24,8 @@ class Robot(NamedTuple):
     pay_unhealthy: the healthy reward is paid on the terminating step too (v4 does);
     x: (Physics, Data) -> the coordinate whose velocity is paid, m; observe: (Data) -> what is
     observed besides q and v; contact_cost: (cfrc_ext [bodies, 6]) -> cost;
-    contacts: those kept in `fast`.
+    contacts: those kept in `fast`; room: for the engine `warp`, twice or more what was needed in
+    200 episodes of random actions, played on where they would end.
     """
 
     file: str
@@ -33,6 +34,7 @@ class Robot(NamedTuple):
     ctrl_cost: float
     noise: float
     contacts: int
+    room: Room
     normal_velocity: bool = False
     velocity_limit: float = math.inf
     forward_reward: float = 1.0
@@ -69,6 +71,7 @@ def ant(v5: bool) -> Robot:
         healthy=healthy,
         x=lambda physics, data: data.xpos[1, 0],
         contacts=12,
+        room=Room(contacts=12, constraints=80),  # 3.9 and 32 were needed
     )
     if v5:
         robot = robot._replace(
@@ -95,6 +98,7 @@ def halfcheetah(v5: bool) -> Robot:
         noise=0.1,
         normal_velocity=True,
         contacts=8,
+        room=Room(contacts=8, constraints=64),  # 1.7 and 26
     )
 
 
@@ -122,6 +126,7 @@ def hopper(v5: bool) -> Robot:
         healthy=healthy,
         pay_unhealthy=not v5,
         contacts=6,
+        room=Room(contacts=8, constraints=48),  # 2.8 and 21
     )
 
 
@@ -149,6 +154,7 @@ def walker2d(v5: bool) -> Robot:
         healthy=healthy,
         pay_unhealthy=not v5,
         contacts=6,
+        room=Room(contacts=12, constraints=96),  # 3.7 and 44
     )
 
 
@@ -159,7 +165,15 @@ def swimmer(v5: bool) -> Robot:
     Never ends. Four physics steps of 0.01 s, RK4; it touches nothing.
     Source: gymnasium Swimmer-v4, Swimmer-v5 (the same task).
     """
-    return Robot("swimmer.xml", frame_skip=4, hidden=2, ctrl_cost=1e-4, noise=0.1, contacts=-1)
+    return Robot(
+        "swimmer.xml",
+        frame_skip=4,
+        hidden=2,
+        ctrl_cost=1e-4,
+        noise=0.1,
+        contacts=-1,
+        room=Room(contacts=1, constraints=16),  # 0 and 2
+    )
 
 
 def humanoid(v5: bool) -> Robot:
@@ -196,6 +210,7 @@ def humanoid(v5: bool) -> Robot:
         observe=observe,
         contact_forces=True,
         contacts=16,
+        room=Room(contacts=40, constraints=96),  # 15 and 42
     )
     if v5:
         robot = robot._replace(

@@ -3,8 +3,9 @@
 `robots` describes each: observation, units, reward terms. version: `v4` (the paper's) or `v5`.
 fidelity: `gymnasium` is for parity with C MuJoCo: the model's integrator, Newton converged, all
 contacts. `fast` is for thousands of environments: Euler, 4 Newton iterations with 8 line search
-steps, and only the deepest contacts. impl: the engine of MJX, `jax`, or `warp` on NVIDIA GPUs
-(extra `warp`). xml_file: a model of one's own with the same joints and motors.
+steps, and, with the engine `jax`, only the deepest contacts. impl: `jax`, MJX's own engine, or
+`warp`, NVIDIA's, for its GPUs (extra `warp`). xml_file: a model of one's own with the same joints
+and motors.
 """
 
 from functools import partial
@@ -56,7 +57,8 @@ def make_locomotion(
     robot = ROBOTS[name](version == "v5")
     spec = user_spec(xml_file) if xml_file else gymnasium_spec(robot.file)
     contacts, forces = robot.contacts, robot.contact_forces
-    physics = make_physics(spec, robot.frame_skip, fidelity, impl, contacts, forces)
+    room = None if xml_file else robot.room
+    physics = make_physics(spec, robot.frame_skip, fidelity, impl, contacts, forces, room)
     first = jax.eval_shape(partial(_reset, robot, physics), jax.random.key(0))
     size, motors = first.obs.shape[0], physics.model.nu
     env_spec = EnvSpec(f"{name}_{version}_{fidelity}", size, motors, MAX_STEPS)

@@ -16,7 +16,15 @@ import numpy as np
 
 from drac_jax.types import EnvSpec, Visual
 from envs.batching import Task, TaskStep, deal
-from envs.engines.mjx_engine import Fidelity, Impl, Physics, gymnasium_spec, make_physics, mjx
+from envs.engines.mjx_engine import (
+    Fidelity,
+    Impl,
+    Physics,
+    Room,
+    gymnasium_spec,
+    make_physics,
+    mjx,
+)
 from envs.locomotion.robots import ROBOTS
 from envs.mazes import maze_map
 from envs.mazes.maze_map import Arena, Dynamics, Maze
@@ -28,6 +36,7 @@ WALL_HALF_HEIGHT = 1.0  # m
 SMALLEST_CELL = 0.6  # m: the torso is 0.5 across
 NEAR_WALLS = 4  # boxes that the ant can touch at once: its legs reach 1.2 m from the torso
 CONTACTS = 16  # kept in `fast`, of 125
+ROOM = Room(contacts=64, constraints=128)  # of 65 pairs of geoms; 8 limits and 30 contacts
 WALL_NAME = "wall_{}"
 
 
@@ -156,7 +165,7 @@ def _physics(
         )
     unit = np.tile([-0.5, -0.5, 0.5, 0.5], (min(NEAR_WALLS, num_walls), 1))
     spec = ant_among(unit, dynamics, overlaps_only=impl == "jax")
-    return make_physics(spec, ANT.frame_skip, fidelity, impl, CONTACTS, contact_forces)
+    return make_physics(spec, ANT.frame_skip, fidelity, impl, CONTACTS, contact_forces, ROOM)
 
 
 def _visible_model(maze: Maze) -> mujoco.MjModel:
