@@ -149,12 +149,12 @@ def update(options: drac_update.Options, contenders: list[tuple[str, Any]]) -> P
     return prepare
 
 
-def training(name: str, preset: str, iterations: int, filled: int = 0) -> Prepare:
+def training(name: str, preset: str, iterations: int, filled: int = 0, **changes: Any) -> Prepare:
     """Measure env steps per second of whole training, beside the simulation alone and the updates
-    alone. filled: transitions in the replay before."""
+    alone. filled: transitions in the replay before; changes: to the preset."""
 
     def prepare(request: Request) -> Measure:
-        setup = iteration.short_setup(name, preset, iterations, filled)
+        setup = iteration.short_setup(name, preset, iterations, filled, **changes)
         train, title = setup.config.train, f"{name}, {preset}"
         steps = float(train.num_envs * train.steps_per_iteration)
         each = train.updates_per_iteration
