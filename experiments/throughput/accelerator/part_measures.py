@@ -124,11 +124,14 @@ def simulation(name: str, sizes: tuple[int, ...], steps: int, **options: Any) ->
     return prepare
 
 
-def update(options: drac_update.Options, contenders: list[tuple[str, Any]]) -> Prepare:
+def update(
+    options: drac_update.Options, contenders: list[tuple[str, Any]], beside_torch: bool = True
+) -> Prepare:
     """Measure one update of DrAC, and PyTorch's beside it."""
 
     def prepare(request: Request) -> Measure:
-        told = drac_update.replace(options, torch_python=request.torch_python)
+        python = request.torch_python if beside_torch else None
+        told = drac_update.replace(options, torch_python=python)
         made: list[Figure] = [
             (drac_update.contender(e, p, told), f"update, {e}, {p}", "us", 1e6, False)
             for e, p in contenders
@@ -188,12 +191,12 @@ def training(name: str, preset: str, iterations: int, filled: int = 0, **changes
     return prepare
 
 
-def members(name: str, preset: str, seeds: int, iterations: int) -> Prepare:
-    """Measure the iterations of many seeds that train at once."""
+def members(name: str, preset: str, seeds: int, iterations: int, **changes: Any) -> Prepare:
+    """Measure the iterations of many seeds that train at once. changes: to the preset."""
 
     def prepare(request: Request) -> Measure:
-        setup = iteration.short_setup(name, preset, iterations, seeds=seeds)
-        title = f"{seeds} seeds of {name}, {preset}"
+        setup = iteration.short_setup(name, preset, iterations, seeds=seeds, **changes)
+        title = f"{seeds} seeds of {name}, {preset}, {setup.config.algorithm.precision}"
         one: Figure = (iteration.epoch(title, setup), title, "seed-iterations/s", 1.0, True)
         return figures([one], request.repeats)
 

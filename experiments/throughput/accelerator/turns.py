@@ -86,15 +86,19 @@ def play(
     said: queue.Queue[tuple[str, bool]] = queue.Queue()
     players = {r["part"]: Player(r, environment, said, module) for r, environment in requests}
     ready = _wait(said, set(players), min(end, time.monotonic() + limits.ready))
+    late = {}  # they would disturb the others
+    for name, player in players.items():
+        if name not in ready and player.process.poll() is None:
+            late[name] = player.stop("not ready in time")
     failures: dict[str, str] = {}
     for name, player in players.items():
         left = end - time.monotonic()
         if name in ready and left > 1.0:
             failures[name] = player.measure(min(left, limits.turn))
-        elif player.process.poll() is not None:
-            failures[name] = player.failure()
+        elif name in ready:
+            failures[name] = player.stop("no time left")
         else:
-            failures[name] = player.stop("no time left" if name in ready else "not ready in time")
+            failures[name] = late.get(name) or player.failure()
         print(f"{name}: {failures[name] or 'done'}", flush=True)
     return failures
 

@@ -222,6 +222,8 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     if args.variant == "graph" and args.device != "cuda":
         sys.exit("a CUDA graph needs a GPU")
+    if args.precision == "tf32" and args.device != "cuda":
+        sys.exit("TF32 needs a GPU")
     return args
 
 

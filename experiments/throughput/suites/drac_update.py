@@ -29,11 +29,14 @@ VARIANCE_STATES = 20_000
 TORCH_SCRIPT = Path(__file__).parents[1] / "contenders" / "torch_update.py"
 # glibc fetches and clears pages anew in every update unless it is told to keep them.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_MMAP_MAX_": "0"}
-TORCH: dict[str, tuple[str, dict[str, str]]] = {
-    "PyTorch eager, paired": ("eager", {}),
-    "PyTorch eager, paired, memory kept": ("eager", KEEP_MEMORY),
-    "PyTorch compiled, paired, memory kept": ("compiled", KEEP_MEMORY),
-    "PyTorch CUDA graph, paired": ("graph", {}),
+# Variant, precision, and what its process is given.
+TORCH: dict[str, tuple[str, Precision, dict[str, str]]] = {
+    "PyTorch eager, paired": ("eager", "float32", {}),
+    "PyTorch eager, paired, memory kept": ("eager", "float32", KEEP_MEMORY),
+    "PyTorch compiled, paired, memory kept": ("compiled", "float32", KEEP_MEMORY),
+    "PyTorch eager, paired, tf32": ("eager", "tf32", {}),
+    "PyTorch CUDA graph, paired": ("graph", "float32", {}),
+    "PyTorch CUDA graph, paired, tf32": ("graph", "tf32", {}),
 }
 ESTIMATORS = {
     "paired, 17": DracOptions(estimator="paired", num_samples=17),
@@ -114,7 +117,8 @@ class TorchProcess:
     Raises ValueError, with what it said, where it does not get ready.
     """
 
-    def __init__(self, variant: str, env: dict[str, str], options: Options):
+    def __init__(self, name: str, options: Options):
+        variant, precision, env = TORCH[name]
         python = str(options.torch_python)
         sizes = {
             "obs-size": OBS,
@@ -124,18 +128,22 @@ class TorchProcess:
         }
         words = [f"--{name}={value}" for name, value in sizes.items()]
         words += ["--hidden", *map(str, options.hidden), f"--threads={timing.cores()}"]
-        command = [python, str(TORCH_SCRIPT), f"--variant={variant}", *words]
+        words += [f"--variant={variant}", f"--precision={precision}"]
         pipe = subprocess.PIPE
-        environment = os.environ | env
         try:
             self.process = subprocess.Popen(
-                command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+                [python, str(TORCH_SCRIPT), *words],
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                text=True,
+                env=os.environ | env,
             )
         except OSError as error:
             raise ValueError(f"--torch-python {python}: {error.strerror}") from None
-        self.ready = self._read()
 
-    def _read(self) -> dict[str, Any]:
+    def read(self) -> dict[str, Any]:
+        """Wait for its next line. The first says that it is ready."""
         line = self.process.stdout.readline() if self.process.stdout else ""
         if not line:
             said = self.process.communicate()[1].strip().splitlines()
@@ -146,7 +154,7 @@ class TorchProcess:
         """Have it time its updates once."""
         assert self.process.stdin is not None
         print(file=self.process.stdin, flush=True)
-        return timing.Seconds(self._read()["seconds_per_update"])
+        return timing.Seconds(self.read()["seconds_per_update"])
 
     def close(self) -> None:
         """End it."""
@@ -161,13 +169,18 @@ def torch_contenders(
     if not options.torch_python:
         return [], [], dict.fromkeys(TORCH, "no --torch-python")
     made, ends, facts = [], [], {}
-    for name, (variant, env) in TORCH.items():
+    processes = {}
+    for name in TORCH:  # all get ready at once
         try:
-            process = TorchProcess(variant, env, options)
+            processes[name] = TorchProcess(name, options)
+        except ValueError as error:
+            facts[name] = str(error)
+    for name, process in processes.items():
+        try:
+            facts["torch"] = process.read()["torch"]
         except ValueError as error:
             facts[name] = str(error)
             continue
-        facts["torch"] = process.ready["torch"]
         made.append(timing.Contender(name, process.measure))
         ends.append(process.close)
     return made, ends, facts
