@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import jax
@@ -160,7 +161,6 @@ def training(name: str, preset: str, iterations: int, filled: int = 0, **changes
         setup = iteration.short_setup(name, preset, iterations, filled, **changes)
         train, title = setup.config.train, f"{name}, {preset}"
         steps = float(train.num_envs * train.steps_per_iteration)
-        each = train.updates_per_iteration
         made: list[Figure] = [
             (iteration.epoch(title, setup), f"{title}: all", "env steps/s", steps, True),
             (
@@ -184,7 +184,7 @@ def training(name: str, preset: str, iterations: int, filled: int = 0, **changes
             found = inner()
             share = 100 * found.rows[0].value / found.rows[2].value
             rows = [*found.rows, Row(f"{title}: share of simulation", share, share, share, "%")]
-            return Found(rows, found.more | {"updates_per_iteration": each})
+            return Found(rows, found.more | {"train": asdict(train)})
 
         return measure
 
