@@ -51,8 +51,8 @@ compare: $(STAMP) ## train methods side by side: EXP=multigoal ALGOS="amortized 
 bench: $(STAMP) ## measure throughput: BENCH=update ARGS="..."
 	$(PY) -m experiments bench $(BENCH) $(ARGS)
 
-study: $(STAMP) ## print the tables of results that are kept: STUDY=<name>, or all
-	$(PY) -m experiments study $(STUDY)
+study: $(STAMP) ## train a study or go on with it: STUDY=<name> ARGS=status; bare, print kept tables
+	$(PY) -m experiments study $(STUDY) $(ARGS)
 
 decoder: $(STAMP) ## train a level decoder: CORPUS=<folder of text levels> ARGS="--seed 0 --steps 3000"
 	$(PY) -m experiments decoder $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)

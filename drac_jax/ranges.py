@@ -75,7 +75,8 @@ RANGES: dict[str, Range] = {
     "cell_scale": Range(0.0, 1000.0, "above 0", above=True),
     # Devices, processes, and the time they are given.
     "seconds": Range(0.0, 10 * 365 * 24 * 3600.0, "above 0", above=True),
-    "devices": _from(1, 2**12),
+    "hours": Range(0.0, WEEK / 3600.0 * 52, "above 0", above=True),
+    **dict.fromkeys(["devices", "workers"], _from(1, 2**12)),
     "port": Range(1, 65_535, "in 1..65535"),
     "num_processes": _from(1, 2**16),
     "process_id": _from(0),

@@ -26,7 +26,7 @@ COMMANDS = {
     "robustness": ("saved_run_commands", "robustness"),
     "bench": ("bench_command", "bench"),
     "decoder": ("other_commands", "decoder"),
-    "study": ("other_commands", "study"),
+    "study": ("study_command", "study"),
     "list": ("other_commands", "list_experiments"),
 }
 NOTES = """Train, compare and look at multimodal policies. Each command says more: run --help.
@@ -74,7 +74,8 @@ def _overview(words: list[str]) -> int:
         train_command,
     )
     from experiments.cli.bench_command import Bench
-    from experiments.cli.other_commands import List, Study
+    from experiments.cli.other_commands import List
+    from experiments.cli.study_command import StudyOptions
 
     kind, default, config = train_command.options(train_command.Train, [])
     folder = Path("FOLDER")
@@ -88,7 +89,7 @@ def _overview(words: list[str]) -> int:
         },
         "bench": (Bench, None),
         "decoder": (import_module("envs.mario.decoder_training.train_decoder").Options, None),
-        "study": (Study, None),
+        "study": (StudyOptions, None),
         "list": (List, None),
     }
     commands = [

@@ -1,14 +1,12 @@
-"""The commands `list`, `study`, which prints tables of kept results, and `decoder`."""
+"""The commands `list` and `decoder`."""
 
 from dataclasses import dataclass
 
 from rich.console import Console
-from tyro.conf import Positional
 
 from drac_jax.algorithms.registry import METHODS
 from experiments import EXPERIMENTS
 from experiments.cli import parsing
-from experiments.studies import study_tables
 
 
 @dataclass(frozen=True)
@@ -30,24 +28,6 @@ def list_experiments(words: list[str], began: float) -> int:
     print("\nEach of them with every method, as in multigoal_sac:")
     for name, method in METHODS.items():
         print(f"{name:{width}}  {method.summary}")
-    return 0
-
-
-@dataclass(frozen=True)
-class Study:
-    """Print the tables of a study, or of all, from the records in experiments/results.
-
-    Example: python -m experiments study multigoal_compare
-    """
-
-    name: Positional[str] = ""  # a folder of experiments/results; all of them if none is named
-
-
-def study(words: list[str], began: float) -> int:
-    """Print the tables of studies. -> the exit code."""
-    asked = parsing.parse(Study, words, f"{parsing.PROGRAM} study", Study())
-    for name, table in study_tables.tables(asked.name).items():
-        print(f"\n{name}\n\n{table}")
     return 0
 
 
