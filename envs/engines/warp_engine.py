@@ -37,7 +37,7 @@ SMALLEST_POOL = 256  # contacts, which all worlds share: a few worlds may need m
 
 
 class Worlds(NamedTuple):
-    """A number of worlds on one device. graph: their env step, None on a CPU."""
+    """A number of worlds on one device. graph: their env step, None on a CPU or before a second."""
 
     model: Any
     data: Any
@@ -125,8 +125,9 @@ def _on_device(number: int, *arrays: Any) -> None:
     state, geoms = arrays[: len(STATE)], arrays[len(STATE) :][: len(GEOMS)]
     moved, engine = geoms[0].shape[1] > 0, _engines[number]
     key = str(wp.get_device()), state[0].shape[0], moved
-    if key not in engine.made:
-        engine.made[key] = _make_worlds(engine, *key)
+    is_first = key not in engine.made
+    if is_first:
+        engine.made[key] = _make_worlds(engine, key[1], moved)
     model, data, graph = engine.made[key]
     for name, array in zip(STATE, state, strict=True):
         wp.copy(getattr(data, name), array)
@@ -134,10 +135,12 @@ def _on_device(number: int, *arrays: Any) -> None:
         for name, array in zip(GEOMS, geoms, strict=True):
             wp.copy(getattr(model, name), array)
         wp.copy(data.geom_xpos, geoms[0])  # Warp leaves the geoms of the world's body to us
-    if graph is None:
+    if is_first or key[0] == "cpu":  # the first step loads kernels, which a capture must not
         _advance(engine, model, data)
     else:
+        graph = graph or _capture(engine, model, data)
         wp.capture_launch(graph)
+        engine.made[key] = Worlds(model, data, graph)
     for name, array in zip(RESULTS, arrays[-len(RESULTS) :], strict=True):
         wp.copy(array, getattr(data, name))
 
@@ -154,23 +157,25 @@ def _sign() -> None:
 _sign()
 
 
-def _make_worlds(engine: Engine, device: str, number: int, moved: bool) -> Worlds:
+def _make_worlds(engine: Engine, number: int, moved: bool) -> Worlds:
     """Make worlds on the device that is current."""
     model = mjw.put_model(engine.model, dict.fromkeys(GEOMS, number) if moved else None)
     # That a solver took all its iterations is meant: `fast` gives it four.
     limits = mjw.OverflowType.ITERATIONS | mjw.OverflowType.LS_ITERATIONS
     model.opt.warn_overflow &= ~int(limits)
-    if moved:  # it compares boxes whose sizes are of the model at first
+    if moved:  # the boxes that it compares have the model's sizes
         model.opt.broadphase_filter &= ~int(mjw.BroadphaseFilter.OBB)
-    room = engine.contacts
-    pool = None if room is None else max(number * room, SMALLEST_POOL)
+    pool = None
+    if engine.contacts is not None:
+        pool = max(number * engine.contacts, SMALLEST_POOL)
     data = mjw.make_data(engine.model, number, naconmax=pool, njmax=engine.constraints)
-    _advance(engine, model, data)  # which loads the kernels
-    if device == "cpu":
-        return Worlds(model, data, None)
+    return Worlds(model, data, None)
+
+
+def _capture(engine: Engine, model: Any, data: Any) -> Any:
     with wp.ScopedCapture() as capture:
         _advance(engine, model, data)
-    return Worlds(model, data, capture.graph)
+    return capture.graph
 
 
 def _advance(engine: Engine, model: Any, data: Any) -> None:

@@ -97,6 +97,9 @@ TABLE = {
     "robot open loop, 10 steps": Row(1.5e-5, ROBOT),
     "ant open loop": Row(34.0, APART, SMOOTH, LOOPS),
     "robot open loop": Row(2.2, APART, SMOOTH, LOOPS),
+    # envs/engines/test_warp_engine
+    "warp step, motion": Row(2.7e-4, ROBOT),
+    "warp step, forces": Row(2.9e-3, ROBOT),
     # parity/test_{drac,sac,sql,s2ac,dacer,diffusion,multigoal,mario}
     "drac values": Row(2.2e-7, VALUE),
     "drac gradients": Row(1.7e-7, VALUE),
