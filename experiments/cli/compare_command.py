@@ -136,7 +136,9 @@ def _asked(domain: str, asked: CompareOptions, words: list[str]) -> Plan:
         raise ValueError(f"{domain} is an experiment, not a domain; leave its method out")
     if twice := [algo for algo in algos if algos.count(algo) > 1]:
         raise ValueError(f"algos: {twice[0]} is named twice; compare different methods")
-    return Plan(domain, algos, asked.preset or DEFAULT_PRESET, words)
+    about_devices = words if asked.devices is None else ["--devices"]
+    preset = parsing.preset_for(find(f"{domain}_{algos[0]}"), about_devices)
+    return Plan(domain, algos, asked.preset or preset, words)
 
 
 def _kept(domain: str, options: CompareOptions, words: list[str]) -> Plan:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
+import jax
 import tyro
 from tyro.conf import arg
 
@@ -18,6 +19,7 @@ from experiments import find
 PROGRAM = "python -m experiments"
 _BOX = str.maketrans("", "", "│╭╮╰╯─")
 GRID = "grid."
+ABOUT_DEVICES = ("--devices", "--distributed", "--coordinator", "--num-processes", "--process-id")
 _VALUES = Annotated[tuple[float, ...], arg(metavar="FLOAT FLOAT ...", help="values to train at")]
 
 
@@ -97,7 +99,8 @@ def origin_of(name: str | None, words: list[str], bare: str) -> tuple[Experiment
     if origin.resume and origin.config:
         raise ValueError("--resume keeps the run's own values; leave --config out")
     if (place := origin.resume or origin.config) is None:
-        experiment, preset = find(name or bare), origin.preset or DEFAULT_PRESET
+        experiment = find(name or bare)
+        preset = origin.preset or preset_for(experiment, words)
         return experiment, preset, experiment.config(preset)
     identity = saved_run.read_identity(place)
     for what, value in {"experiment": name, "preset": origin.preset}.items():
@@ -105,6 +108,22 @@ def origin_of(name: str | None, words: list[str], bare: str) -> tuple[Experiment
             raise ValueError(f"{place} is a run of {what} {identity[what]!r}, not {value!r}")
     experiment = find(identity["experiment"])
     return experiment, identity["preset"], saved_run.config_of(experiment, identity)
+
+
+def names_origin(words: list[str]) -> bool:
+    """Say whether the words name where the values come from."""
+    return parse_known(Origin, words, PROGRAM)[0] != Origin()
+
+
+def preset_for(experiment: Experiment, words: list[str]) -> str:
+    """Choose the preset where none is named: the one that suits the device, if there is one.
+
+    Words about devices or other processes are obeyed before any device is looked at, so with them
+    it is `default`.
+    """
+    if not experiment.suited or any(word.startswith(ABOUT_DEVICES) for word in words):
+        return DEFAULT_PRESET
+    return experiment.suited.get(jax.default_backend(), DEFAULT_PRESET)
 
 
 def of(generic: Any, *parameters: Any) -> Any:

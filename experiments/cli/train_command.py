@@ -34,7 +34,7 @@ class Train[Values]:
 
     values: Annotated[Values, arg(name="")]
     experiment: Positional[str] = BARE_RUN  # its name, as in `python -m experiments list`
-    preset: str = exp.DEFAULT_PRESET  # where the values come from: paper, default, fast or gpu
+    preset: str = exp.DEFAULT_PRESET  # where the values come from; robots: what suits the device
     config: Path | None = None  # take all values from this config.json, or the run folder of one
     resume: Path | None = None  # go on with the run of this folder, which keeps its values
     dry_run: bool = False  # only print values, memory and expected time
@@ -72,6 +72,9 @@ def run(words: list[str], began: float, command: type[Train] = Train) -> int:
         raise ValueError("grid is empty: sweep needs --grid.NAME VALUE VALUE; or use run")
     experiment = find(default.experiment)
     prepared, warnings = chunks.prepare(experiment, config, default.preset, asked.machine.devices)
+    if experiment.suited and not parsing.names_origin(words):
+        others = ", ".join(p for p in experiment.presets if p != default.preset)
+        print(f"note: preset {default.preset}, which suits this device; others: {others}")
     for warning in warnings:
         print(f"note: {warning}")
     if asked.dry_run:

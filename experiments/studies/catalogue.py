@@ -81,12 +81,10 @@ MAZES = Study(
 
 def _levels(seed: int) -> Iterator[PlannedRun]:
     for method in ("amortized", "sac"):
-        yield PlannedRun("mario_puzzle", method, f"mario_puzzle_{method}", "default", seed)
+        yield PlannedRun("mario_puzzle", method, f"mario_puzzle_{method}", "fast", seed)
 
 
-LEVELS = Study(
-    "levels", "MarioPuzzle, amortized and SAC, preset `default`", seeds_in_turn(_levels, 3)
-)
+LEVELS = Study("levels", "MarioPuzzle, amortized and SAC, preset `fast`", seeds_in_turn(_levels, 3))
 
 
 def _locomotion_gpu(seed: int) -> Iterator[PlannedRun]:

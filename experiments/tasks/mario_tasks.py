@@ -113,12 +113,18 @@ def _experiments(reward: Literal["multifacet", "puzzle"], style: str) -> list[Ex
         default,
         train=TrainConfig(env_steps=500_000, num_envs=64, updates_per_iteration=8, epochs=50),
     )
+    # For a large accelerator: as many updates per env step.
+    gpu = replace(
+        fast,
+        algorithm=DracOptions(precision="tf32"),
+        train=replace(fast.train, num_envs=512, updates_per_iteration=64),
+    )
     amortized = Experiment(
         name=f"mario_{reward}_amortized",
         summary=f"level generation, {style} reward",
         method="amortized",
         make_env=make_env,
-        presets={"paper": paper, "default": default, "fast": fast},
+        presets={"paper": paper, "default": default, "fast": fast, "gpu": gpu},
         study=STUDY,
     )
     return every_method(amortized, SETTINGS)

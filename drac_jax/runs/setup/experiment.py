@@ -77,7 +77,8 @@ class Experiment:
     make_env: (env options, obstacles) -> Environment; obstacles asks for the variant of the
     obstacle test. method: a name in METHODS. presets: name -> RunConfig. make_perturbed: (env
     options, most walls, maps) -> as many maps with 0, 1, ... most random walls added each.
-    study: where returns and goals do not say all.
+    study: where returns and goals do not say all. suited: kind of device, as `cpu` -> the preset of
+    a run that names none.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Experiment:
     presets: Mapping[str, RunConfig]
     make_perturbed: Callable[[Any, int, int], Perturbed] | None = None
     study: Study | None = None
+    suited: Mapping[str, str] = field(default_factory=dict)
 
     def config(self, preset: str = DEFAULT_PRESET) -> RunConfig:
         """Look up a preset. Raises ValueError with the names there are."""
