@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from experiments.cli import parsing
+from experiments.cli.options import parsing
 
 # suite -> its module, which has Options and `measure(Options)`; and what it measures.
 SUITES = {

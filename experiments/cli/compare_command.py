@@ -18,9 +18,10 @@ from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.runs.storage import run_folder, run_lock
 from drac_jax.runs.storage.console import Reporter
 from experiments import EXPERIMENTS, find
-from experiments.cli import method_values, parsing, terminal
-from experiments.cli.machine_options import Devices, set_up
-from experiments.cli.method_values import Plan
+from experiments.cli import terminal
+from experiments.cli.options import method_values, parsing
+from experiments.cli.options.machine_options import Devices, set_up
+from experiments.cli.options.method_values import Plan
 
 
 @dataclass(frozen=True)

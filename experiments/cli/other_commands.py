@@ -6,7 +6,7 @@ from rich.console import Console
 
 from drac_jax.algorithms.registry import METHODS
 from experiments import EXPERIMENTS
-from experiments.cli import parsing
+from experiments.cli.options import parsing
 
 
 @dataclass(frozen=True)

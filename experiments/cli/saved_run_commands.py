@@ -19,7 +19,8 @@ from drac_jax.runs.storage.console import Reporter
 from drac_jax.training.evaluate import Episodes
 from drac_jax.types import Visual
 from experiments import find
-from experiments.cli import parsing, terminal
+from experiments.cli import terminal
+from experiments.cli.options import parsing
 from experiments.cli.train_command import BARE_RUN
 
 

@@ -12,8 +12,9 @@ from tyro.conf import Positional
 from drac_jax import ranges
 from drac_jax.runs.execution.stopping import Interrupted
 from drac_jax.runs.storage.console import Reporter
-from experiments.cli import parsing, terminal
-from experiments.cli.machine_options import Devices, set_up
+from experiments.cli import terminal
+from experiments.cli.options import parsing
+from experiments.cli.options.machine_options import Devices, set_up
 from experiments.studies import run_queue, slurm_jobs, study_report, study_tables
 from experiments.studies.catalogue import STUDIES, find_study
 from experiments.studies.study import Study

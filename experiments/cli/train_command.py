@@ -17,8 +17,9 @@ from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.runs.storage import run_folder, run_lock
 from drac_jax.runs.storage.console import Reporter
 from experiments import find
-from experiments.cli import parsing, terminal
-from experiments.cli.machine_options import Machine, set_up
+from experiments.cli import terminal
+from experiments.cli.options import parsing
+from experiments.cli.options.machine_options import Machine, set_up
 
 BARE_RUN = "multigoal_amortized"
 

@@ -12,7 +12,7 @@ from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.setup.experiment import Experiment, RunConfig
 from drac_jax.runs.storage import run_folder
 from experiments import find
-from experiments.cli import parsing
+from experiments.cli.options import parsing
 
 Option = list[str]  # a word that starts with two dashes, and its values
 

@@ -1,0 +1,1 @@
+"""What words mean: options of every command, of the machine, and of several methods."""
