@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from tyro.conf import Positional, arg
 
 from drac_jax import ranges
 from drac_jax.figures import plots
+from drac_jax.measures import goal_reaching
 from drac_jax.measures.wall_robustness import MEASURES, RobustnessConfig
 from drac_jax.runs import saved_run
+from drac_jax.runs.hardware import machine
 from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.setup import run_setup
 from drac_jax.runs.setup.experiment import EvalConfig, Experiment, RunConfig
@@ -34,6 +36,8 @@ class Evaluate[Env]:
     folder: Positional[Path]  # of the run
     env: Env
     eval: EvalConfig = EvalConfig()
+    # Where to play: in this project's environment, or in Gymnasium's own of a locomotion task.
+    place: Annotated[Literal["ours", "gymnasium"], arg(name="in")] = "ours"
 
 
 @dataclass(frozen=True)
@@ -105,11 +109,33 @@ def evaluate(words: list[str], began: float) -> int:
     asked = parsing.parse(kind, words, f"{parsing.PROGRAM} evaluate {run.folder}", default)
     config = replace(run.config, env=asked.env, eval=asked.eval)
     exp.check_numbers(config)
+    if asked.place == "gymnasium":
+        return _evaluate_in_gymnasium(run, config)
     reporter = Reporter()
     folder, results = saved_run.evaluate(run.setup, config, run.folder, reporter)
     reporter.close()
     terminal.print_results(results)
     print(f"results and pictures: {folder}")
+    return 0
+
+
+def _evaluate_in_gymnasium(run: Trained, config: RunConfig) -> int:
+    """Play every member's headline episodes in Gymnasium itself. -> the exit code."""
+    from envs.locomotion import in_gymnasium
+
+    if run.experiment.elsewhere is None:
+        raise ValueError(f"{run.experiment.name} is no task of Gymnasium; leave --in out")
+    name, results = run.experiment.elsewhere(config.env), []
+    for member, label in enumerate(run.setup.members.labels):
+        policy = saved_run.load_policy(run.folder, member)
+        played = in_gymnasium.play(policy, name, config.eval.final_episodes, config.seed)
+        goals = np.zeros(len(played.returns), int)
+        results.append(label | goal_reaching.episode_summary(*played, goals, 0))
+    place = run_folder.new_folder(run.folder / "evaluations", f"gymnasium_{name}")
+    content = {"config": exp.to_dict(config), "seeds": results}
+    run_folder.write_json(place / run_folder.SUMMARY, content | machine.environment_facts())
+    terminal.print_results(results)
+    print(f"results: {place}")
     return 0
 
 

@@ -50,16 +50,16 @@ def _paired(config: RunConfig) -> RunConfig:
     return _small(replace(config, algorithm=options))
 
 
-def _estimators(seed: int) -> Iterator[PlannedRun]:
+def _estimators(five: int) -> Iterator[PlannedRun]:
     for task, preset in (("multigoal", "default"), ("pointmaze_simple", "fast")):
         for label, change in (("all_pairs", _small), ("paired", _paired)):
-            yield PlannedRun(task, label, f"{task}_amortized", preset, seed, change=change)
+            yield PlannedRun(task, label, f"{task}_amortized", preset, 5 * five, 5, change)
 
 
 ESTIMATORS = Study(
     "estimators",
     "The diversity from all pairs of six samples beside that of eight pairs, networks 64x64",
-    seeds_in_turn(_estimators, 10),
+    seeds_in_turn(_estimators, 2),
     (AtLeastTimes("all_pairs", "paired", SCORE, 0.95, ("multigoal", "pointmaze_simple"), 10),),
 )
 
@@ -68,13 +68,13 @@ def _mazes(seed: int) -> Iterator[PlannedRun]:
     for layout in ("simple", "medium"):
         for method in ("amortized", "sac", "dacer", "sql", "diffusion"):
             task = f"pointmaze_{layout}"
-            yield PlannedRun(task, method, f"{task}_{method}", "fast", seed, change=_small)
+            yield PlannedRun(task, method, f"{task}_{method}", "fast", seed, 3, _small)
 
 
 MAZES = Study(
     "mazes",
     "Point mazes, the methods side by side with the preset `fast`, networks 64x64",
-    seeds_in_turn(_mazes, 3),
+    seeds_in_turn(_mazes, 1),
     tuple(AtLeast(f"pointmaze_{x}", "amortized", GOALS, 4, 3) for x in ("simple", "medium")),
 )
 

@@ -66,6 +66,7 @@ def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
         method="amortized",
         make_env=make_env,
         presets={"paper": paper, "default": default, "fast": fast, "gpu": gpu},
+        elsewhere=lambda options: f"{name}-{options.version}",
     )
     return every_method(amortized, _settings(name, actions))
 

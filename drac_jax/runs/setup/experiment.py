@@ -78,7 +78,7 @@ class Experiment:
     obstacle test. method: a name in METHODS. presets: name -> RunConfig. make_perturbed: (env
     options, most walls, maps) -> as many maps with 0, 1, ... most random walls added each.
     study: where returns and goals do not say all. suited: kind of device, as `cpu` -> the preset of
-    a run that names none.
+    a run that names none. elsewhere: (env options) -> the name of the same task in Gymnasium.
     """
 
     name: str
@@ -89,6 +89,7 @@ class Experiment:
     make_perturbed: Callable[[Any, int, int], Perturbed] | None = None
     study: Study | None = None
     suited: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: Callable[[Any], str] | None = None
 
     def config(self, preset: str = DEFAULT_PRESET) -> RunConfig:
         """Look up a preset. Raises ValueError with the names there are."""
