@@ -42,7 +42,8 @@ class Scene(NamedTuple):
 
 
 class EnvSpec(NamedTuple):
-    """Sizes and names of an environment. `scene` implies that obs[:2] is the position in it."""
+    """Sizes and names of an environment. `scene` implies that obs[:2] is the position in it.
+    host_callback: JAX calls the simulator on the host, which is one device's alone."""
 
     name: str
     obs_size: int
@@ -50,6 +51,7 @@ class EnvSpec(NamedTuple):
     max_steps: int
     num_goals: int = 0
     scene: Scene | None = None
+    host_callback: bool = False
 
 
 @struct.dataclass

@@ -19,8 +19,10 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints that NVIDIA's warp 
     from mujoco.mjx._src import collision_driver, smooth
     from mujoco.mjx._src.types import GeomType
 
+from envs.engines.observables import Observables
+
 Fidelity = Literal["gymnasium", "fast"]
-Impl = Literal["jax", "warp"]
+Impl = Literal["jax", "warp", "c"]
 STATE = ("qpos", "qvel", "qacc_warmstart", "ctrl")  # what a step starts from
 GEOMS = ("geom_pos", "geom_size", "geom_rbound")  # what a model given to a step may have of its own
 
@@ -81,8 +83,7 @@ def make_physics(
     model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
     model.opt.iterations, model.opt.ls_iterations = 100, 50
     if fidelity == "fast":
-        model.opt.integrator = mujoco.mjtIntegrator.mjINT_EULER
-        model.opt.iterations, model.opt.ls_iterations = 4, 8
+        set_fast(model)
     on_device, blank = _put(model, impl)
     place = partial(_place, on_device, blank)
     if impl == "warp":
@@ -90,6 +91,20 @@ def make_physics(
     else:
         step = partial(_jax_step, frame_skip, contact_forces, blank)
     return Physics(model, on_device, model.opt.timestep * frame_skip, place, step)
+
+
+def set_fast(model: mujoco.MjModel) -> None:
+    """Set the integrator and solver of the fidelity `fast`."""
+    model.opt.integrator = mujoco.mjtIntegrator.mjINT_EULER
+    model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
+    model.opt.iterations, model.opt.ls_iterations = 4, 8
+
+
+def look(data: mjx.Data) -> Observables:
+    """Pick what tasks look at; contact forces are 0 unless they were asked for."""
+    names = ("qpos", "qvel", "xpos", "xipos", "cvel", "qfrc_actuator")
+    seen = {name: getattr(data, name) for name in names}
+    return Observables(**seen, cinert=data._impl.cinert, cfrc_ext=data._impl.cfrc_ext)
 
 
 def _place(on_device: mjx.Model, blank: mjx.Data, qpos: jax.Array, qvel: jax.Array) -> mjx.Data:
@@ -159,7 +174,7 @@ def _check(fidelity: str, impl: str) -> None:
     if fidelity not in ("gymnasium", "fast"):
         raise ValueError(f"fidelity={fidelity!r} is unknown; use 'gymnasium' or 'fast'")
     if impl not in ("jax", "warp"):
-        raise ValueError(f"impl={impl!r} is unknown; use 'jax' or 'warp'")
+        raise ValueError(f"impl={impl!r} is unknown; use 'jax', 'warp' or 'c'")
     if impl == "warp" and find_spec("warp") is None:
         raise ValueError(
             "impl='warp' needs the package; install it (pip install -e '.[warp]') or use 'jax'"

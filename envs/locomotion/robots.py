@@ -7,26 +7,40 @@ order of Gymnasium's documentation; `fast` is the fidelity for thousands of envi
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import mujoco
 
-from envs.engines.mjx_engine import Physics, Room, mjx
+from envs.engines.mjx_engine import Room
+from envs.engines.observables import Observables
+
+
+class Simulated(Protocol):
+    """model: what is simulated; dt: seconds of an env step."""
+
+    @property
+    def model(self) -> mujoco.MjModel: ...
+
+    @property
+    def dt(self) -> float: ...
 
 
 class Robot(NamedTuple):
-    """What tells one task from another.
+    """What tells one task from another. Its functions take arrays of JAX or of NumPy, with any
+    leading axes.
 
     hidden: leading positions that are not observed; noise: of the initial state, uniform in
     +-noise, the velocities normal with that deviation where `normal_velocity`; velocity_limit:
     observed velocities are clipped to it; healthy: (qpos, qvel) -> bool, terminates where false;
     pay_unhealthy: the healthy reward is paid on the terminating step too (v4 does);
-    x: (Physics, Data) -> the coordinate whose velocity is paid, m; observe: (Data) -> what is
-    observed besides q and v; contact_cost: (cfrc_ext [bodies, 6]) -> cost;
-    contacts: those kept in `fast`; room: for the engine `warp`, twice or more what random actions
-    needed, played on where an episode would end: near pairs of 64 mean environments in 1000
-    physics steps of Warp, and constraints of one there or in 200 episodes of C MuJoCo.
+    x: (simulated, Observables) -> the coordinate whose velocity is paid, m; observe: (Observables)
+    -> what is observed besides q and v; reads: the Observables besides q and v that these two and
+    contact_cost look at; contact_cost: (cfrc_ext [..., bodies, 6]) -> cost; contacts: those kept
+    in `fast`; room: for the engine `warp`, twice or more what random actions needed, played on
+    where an episode would end: near pairs of 64 mean environments in 1000 physics steps of Warp,
+    and constraints of one there or in 200 episodes of C MuJoCo.
     """
 
     file: str
@@ -40,12 +54,17 @@ class Robot(NamedTuple):
     velocity_limit: float = math.inf
     forward_reward: float = 1.0
     healthy_reward: float = 0.0
-    healthy: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    healthy: Callable[[Any, Any], Any] | None = None
     pay_unhealthy: bool = True
-    x: Callable[[Physics, mjx.Data], jax.Array] = lambda physics, data: data.qpos[0]
-    observe: Callable[[mjx.Data], list[jax.Array]] = lambda data: []
-    contact_forces: bool = False
-    contact_cost: Callable[[jax.Array], jax.Array] | None = None
+    x: Callable[[Simulated, Observables], Any] = lambda simulated, seen: seen.qpos[..., 0]
+    observe: Callable[[Observables], list[Any]] = lambda seen: []
+    reads: tuple[str, ...] = ()
+    contact_cost: Callable[[Any], Any] | None = None
+
+    @property
+    def contact_forces(self) -> bool:
+        """Whether contact forces must be computed."""
+        return "cfrc_ext" in self.reads
 
 
 def ant(v5: bool) -> Robot:
@@ -58,8 +77,8 @@ def ant(v5: bool) -> Robot:
     Source: gymnasium Ant-v4, Ant-v5.
     """
 
-    def healthy(qpos: jax.Array, qvel: jax.Array) -> jax.Array:
-        return (qpos[2] >= 0.2) & (qpos[2] <= 1.0)
+    def healthy(qpos: Any, qvel: Any) -> Any:
+        return (qpos[..., 2] >= 0.2) & (qpos[..., 2] <= 1.0)
 
     robot = Robot(
         "ant.xml",
@@ -70,16 +89,17 @@ def ant(v5: bool) -> Robot:
         normal_velocity=True,
         healthy_reward=1.0,
         healthy=healthy,
-        x=lambda physics, data: data.xpos[1, 0],
+        x=lambda simulated, seen: seen.xpos[..., 1, 0],
+        reads=("xpos",),
         contacts=12,
         room=Room(contacts=12, constraints=80),  # 3.9 and 32 were needed
     )
     if v5:
         robot = robot._replace(
             pay_unhealthy=False,
-            contact_forces=True,
-            observe=lambda data: [_clipped_forces(data)[1:]],
-            contact_cost=lambda forces: 5e-4 * jnp.square(jnp.clip(forces, -1.0, 1.0)).sum(),
+            reads=("xpos", "cfrc_ext"),
+            observe=lambda seen: [_flat(seen.cfrc_ext[..., 1:, :].clip(-1.0, 1.0))],
+            contact_cost=lambda forces: 5e-4 * (_flat(forces.clip(-1.0, 1.0)) ** 2).sum(axis=-1),
         )
     return robot
 
@@ -112,9 +132,9 @@ def hopper(v5: bool) -> Robot:
     Source: gymnasium Hopper-v4, Hopper-v5 (which pays the healthy reward only while healthy).
     """
 
-    def healthy(qpos: jax.Array, qvel: jax.Array) -> jax.Array:
-        bounded = (jnp.abs(jnp.concatenate([qpos[2:], qvel])) < 100.0).all()
-        return bounded & (qpos[1] > 0.7) & (jnp.abs(qpos[2]) < 0.2)
+    def healthy(qpos: Any, qvel: Any) -> Any:
+        bounded = (abs(qpos[..., 2:]) < 100.0).all(axis=-1) & (abs(qvel) < 100.0).all(axis=-1)
+        return bounded & (qpos[..., 1] > 0.7) & (abs(qpos[..., 2]) < 0.2)
 
     return Robot(
         "hopper.xml",
@@ -141,8 +161,9 @@ def walker2d(v5: bool) -> Robot:
     only while healthy).
     """
 
-    def healthy(qpos: jax.Array, qvel: jax.Array) -> jax.Array:
-        return (qpos[1] > 0.8) & (qpos[1] < 2.0) & (jnp.abs(qpos[2]) < 1.0)
+    def healthy(qpos: Any, qvel: Any) -> Any:
+        height, angle = qpos[..., 1], qpos[..., 2]
+        return (height > 0.8) & (height < 2.0) & (abs(angle) < 1.0)
 
     return Robot(
         "walker2d_v5.xml" if v5 else "walker2d.xml",
@@ -190,13 +211,14 @@ def humanoid(v5: bool) -> Robot:
     """
     skipped = int(v5)
 
-    def healthy(qpos: jax.Array, qvel: jax.Array) -> jax.Array:
-        return (qpos[2] > 1.0) & (qpos[2] < 2.0)
+    def healthy(qpos: Any, qvel: Any) -> Any:
+        return (qpos[..., 2] > 1.0) & (qpos[..., 2] < 2.0)
 
-    def observe(data: mjx.Data) -> list[jax.Array]:
-        motors = data.qfrc_actuator[6 * skipped :]
-        bodies = (data._impl.cinert, data.cvel)
-        return [x[skipped:] for x in bodies] + [motors, data._impl.cfrc_ext[skipped:]]
+    def observe(seen: Observables) -> list[Any]:
+        inertia, velocity, forces = (
+            _flat(x[..., skipped:, :]) for x in (seen.cinert, seen.cvel, seen.cfrc_ext)
+        )
+        return [inertia, velocity, seen.qfrc_actuator[..., 6 * skipped :], forces]
 
     robot = Robot(
         "humanoid.xml",
@@ -209,25 +231,28 @@ def humanoid(v5: bool) -> Robot:
         healthy=healthy,
         x=_centre_of_mass_x,
         observe=observe,
-        contact_forces=True,
+        reads=("xipos", "cinert", "cvel", "qfrc_actuator", "cfrc_ext"),
         contacts=16,
         room=Room(contacts=40, constraints=96),  # 15 and 42
     )
     if v5:
         robot = robot._replace(
             pay_unhealthy=False,
-            contact_cost=lambda forces: jnp.minimum(5e-7 * jnp.square(forces).sum(), 10.0),
+            contact_cost=lambda forces: (5e-7 * (_flat(forces) ** 2).sum(axis=-1)).clip(max=10.0),
         )
     return robot
 
 
-def _clipped_forces(data: mjx.Data) -> jax.Array:
-    return jnp.clip(data._impl.cfrc_ext, -1.0, 1.0)
+def _flat(bodies: Any) -> Any:
+    """Join the last two axes."""
+    return bodies.reshape(*bodies.shape[:-2], -1)
 
 
-def _centre_of_mass_x(physics: Physics, data: mjx.Data) -> jax.Array:
-    mass = jnp.asarray(physics.model.body_mass, jnp.float32)
-    return (mass * data.xipos[:, 0]).sum() / mass.sum()
+def _centre_of_mass_x(simulated: Simulated, seen: Observables) -> Any:
+    mass = simulated.model.body_mass
+    if isinstance(seen.xipos, jax.Array):
+        mass = jnp.asarray(mass, jnp.float32)
+    return (mass * seen.xipos[..., 0]).sum(axis=-1) / mass.sum()
 
 
 ROBOTS = {
@@ -238,3 +263,37 @@ ROBOTS = {
     "swimmer": swimmer,
     "walker2d": walker2d,
 }
+
+
+def draw_state(robot: Robot, model: mujoco.MjModel, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Draw an initial state: qpos [Q] and qvel [V]."""
+    noise = robot.noise
+    qpos_key, qvel_key = jax.random.split(key)
+    qpos = model.qpos0 + jax.random.uniform(qpos_key, (model.nq,), minval=-noise, maxval=noise)
+    if robot.normal_velocity:
+        return qpos, noise * jax.random.normal(qvel_key, (model.nv,))
+    return qpos, jax.random.uniform(qvel_key, (model.nv,), minval=-noise, maxval=noise)
+
+
+def observe(robot: Robot, seen: Observables) -> list[Any]:
+    """Collect the parts of an observation, each [..., n]."""
+    velocity = seen.qvel.clip(-robot.velocity_limit, robot.velocity_limit)
+    return [seen.qpos[..., robot.hidden :], velocity, *robot.observe(seen)]
+
+
+def judge(
+    robot: Robot, simulated: Simulated, x_before: Any, ctrl: Any, seen: Observables
+) -> tuple[Any, Any, Any]:
+    """Pay a step. x_before: [...], where Robot.x was; ctrl: [..., A], of the motors.
+
+    -> (x [...], reward [...], healthy [...] bool).
+    """
+    x = robot.x(simulated, seen)
+    healthy = x == x  # NaN: the robot is gone
+    if robot.healthy is not None:
+        healthy = robot.healthy(seen.qpos, seen.qvel)
+    cost = robot.ctrl_cost * (ctrl**2).sum(axis=-1)
+    if robot.contact_cost is not None:
+        cost = cost + robot.contact_cost(seen.cfrc_ext)
+    forward = robot.forward_reward * ((x - x_before) / simulated.dt)
+    return x, forward + robot.healthy_reward * (healthy | robot.pay_unhealthy) - cost, healthy

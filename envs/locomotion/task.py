@@ -1,11 +1,11 @@
-"""Gymnasium's MuJoCo locomotion tasks on MJX: the same model, observation, reward, termination.
+"""Gymnasium's MuJoCo locomotion tasks: the same model, observation, reward, termination.
 
 `robots` describes each: observation, units, reward terms. version: `v4` (the paper's) or `v5`.
 fidelity: `gymnasium` is for parity with C MuJoCo: the model's integrator, Newton converged, all
 contacts. `fast` is for thousands of environments: Euler, 4 Newton iterations with 8 line search
-steps, and, with the engine `jax`, only the deepest contacts. impl: `jax`, MJX's own engine, or
-`warp`, NVIDIA's, for its GPUs (extra `warp`). xml_file: a model of one's own with the same joints
-and motors.
+steps, and, with the engine `jax`, only the deepest contacts. impl: `jax`, MJX's own engine; `warp`,
+NVIDIA's, for its GPUs (extra `warp`); `c`, MuJoCo itself, for CPUs, with which `gymnasium` is
+Gymnasium's physics bit for bit. xml_file: a model of one's own with the same joints and motors.
 """
 
 from functools import partial
@@ -22,11 +22,12 @@ from envs.engines.mjx_engine import (
     Impl,
     Physics,
     gymnasium_spec,
+    look,
     make_physics,
     mjx,
     user_spec,
 )
-from envs.locomotion.robots import ROBOTS, Robot
+from envs.locomotion.robots import ROBOTS, Robot, draw_state, judge, observe
 
 MAX_STEPS = 1000
 
@@ -56,6 +57,8 @@ def make_locomotion(
         raise ValueError(f"version={version!r} is unknown; use 'v4' or 'v5'")
     robot = ROBOTS[name](version == "v5")
     spec = user_spec(xml_file) if xml_file else gymnasium_spec(robot.file)
+    if impl == "c":
+        return _on_c(name, version, fidelity, robot, spec)
     contacts, forces = robot.contacts, robot.contact_forces
     room = None if xml_file else robot.room
     physics = make_physics(spec, robot.frame_skip, fidelity, impl, contacts, forces, room)
@@ -66,21 +69,26 @@ def make_locomotion(
     return Task(env_spec, partial(_reset, robot, physics), partial(_step, robot, physics), visual)
 
 
-def draw_state(robot: Robot, model: mujoco.MjModel, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Draw an initial state: qpos [Q] and qvel [V]."""
-    noise = robot.noise
-    qpos_key, qvel_key = jax.random.split(key)
-    qpos = model.qpos0 + jax.random.uniform(qpos_key, (model.nq,), minval=-noise, maxval=noise)
-    if robot.normal_velocity:
-        return qpos, noise * jax.random.normal(qvel_key, (model.nv,))
-    return qpos, jax.random.uniform(qvel_key, (model.nv,), minval=-noise, maxval=noise)
+def _on_c(name: str, version: str, fidelity: Fidelity, robot: Robot, spec: mujoco.MjSpec) -> Task:
+    from envs.engines.c_engine import compile_for_c
+    from envs.locomotion import c_task
+
+    model = compile_for_c(spec, fidelity)
+    reset, step = c_task.make_functions(robot, model)
+    size = jax.eval_shape(reset, jax.random.key(0)).obs.shape[0]
+    env_spec = EnvSpec(
+        f"{name}_{version}_{fidelity}", size, model.nu, MAX_STEPS, host_callback=True
+    )
+    visual = Visual(lambda: model, lambda sim: sim.qpos, model.opt.timestep * robot.frame_skip)
+    return Task(env_spec, reset, step, visual)
 
 
 def _reset(robot: Robot, physics: Physics, key: jax.Array) -> TaskStep:
     qpos, qvel = draw_state(robot, physics.model, key)
     data = physics.place(qpos, qvel)
-    sim = Sim(qpos, qvel, jnp.zeros(qvel.shape), robot.x(physics, data))
-    return TaskStep(sim, _observe(robot, data))
+    seen = look(data)
+    sim = Sim(qpos, qvel, jnp.zeros(qvel.shape), robot.x(physics, seen))
+    return TaskStep(sim, jnp.concatenate(observe(robot, seen)))
 
 
 def _step(robot: Robot, physics: Physics, sim: Sim, action: jax.Array) -> TaskStep:
@@ -97,20 +105,8 @@ def control(physics: Physics, action: jax.Array) -> jax.Array:
 
 def outcome(robot: Robot, physics: Physics, sim: Sim, ctrl: jax.Array, data: mjx.Data) -> TaskStep:
     """Observe and pay a step from `sim` with the motor controls `ctrl` [A] to `data`."""
-    x = robot.x(physics, data)
-    healthy = jnp.array(True)
-    if robot.healthy is not None:
-        healthy = robot.healthy(data.qpos, data.qvel)
-    reward = robot.forward_reward * (x - sim.x) / physics.dt
-    reward += robot.healthy_reward * (healthy | robot.pay_unhealthy)
-    reward -= robot.ctrl_cost * jnp.square(ctrl).sum()
-    if robot.contact_cost is not None:
-        reward -= robot.contact_cost(data._impl.cfrc_ext)
+    seen = look(data)
+    x, reward, healthy = judge(robot, physics, sim.x, ctrl, seen)
     after = Sim(data.qpos, data.qvel, data.qacc_warmstart, x)
-    return TaskStep(after, _observe(robot, data), reward, terminated=~healthy)
-
-
-def _observe(robot: Robot, data: mjx.Data) -> jax.Array:
-    velocity = jnp.clip(data.qvel, -robot.velocity_limit, robot.velocity_limit)
-    parts = [data.qpos[robot.hidden :], velocity, *robot.observe(data)]
-    return jnp.concatenate([part.ravel() for part in parts])
+    obs = jnp.concatenate(observe(robot, seen))
+    return TaskStep(after, obs, reward, terminated=~healthy)

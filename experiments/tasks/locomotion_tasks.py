@@ -18,7 +18,7 @@ class LocomotionOptions:
 
     version: Literal["v4", "v5"] = "v4"  # of the Gymnasium task
     fidelity: Literal["gymnasium", "fast"] = "gymnasium"  # C MuJoCo's physics, or a cheaper one
-    impl: Literal["jax", "warp"] = "jax"  # engine; warp on NVIDIA GPUs
+    impl: Literal["jax", "warp", "c"] = "jax"  # engine; warp on NVIDIA GPUs, c on CPUs
 
 
 # For one large accelerator. A step of 4,096 Ants takes an H200 10 ms and an update of batch 4,096

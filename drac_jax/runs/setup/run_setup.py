@@ -44,6 +44,7 @@ def prepare(
     algorithm = exp.method_of(experiment).make(env.spec, config.algorithm)
     members = exp.members_of(config)
     mesh, notes = devices.choose(num_devices, len(members.seeds), config.train.strata)
+    check_host(env, mesh)
     check_memory(config, env, len(members.seeds), mesh)
     functions = loop.make_train(env, algorithm, config.train)
     schedule = make_schedule(config.train, algorithm.slow_period)
@@ -111,6 +112,15 @@ def _checked(experiment: Experiment, config: RunConfig) -> tuple[Environment, li
             f"{ranges.MOST_MEMBERS} members"
         )
     return env, exp.check(experiment, config, env)
+
+
+def check_host(env: Environment, mesh: Mesh) -> None:
+    """Raise ValueError where several devices would call one simulator on the host."""
+    if env.spec.host_callback and mesh.size > 1:
+        raise ValueError(
+            f"devices={mesh.size} cannot share {env.spec.name}, which is simulated on the host; "
+            "use devices=1, or another engine"
+        )
 
 
 def check_memory(config: RunConfig, env: Environment, count: int, mesh: Mesh) -> None:

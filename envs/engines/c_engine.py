@@ -1,0 +1,196 @@
+"""MuJoCo models on C MuJoCo, in float64 on the CPU: any number of environments in one call.
+
+JAX holds the states and NumPy sees them: what a step starts from is all in its arguments, so an
+environment can be copied, vmapped, saved and resumed. `on_host` calls such a function from JAX.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from threading import Lock
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+
+from envs.engines.mjx_engine import Fidelity, set_fast
+from envs.engines.observables import Observables
+
+# All that a step starts from, besides the controls; in MuJoCo's order, which begins with the time.
+STATE = int(mujoco.mjtState.mjSTATE_FULLPHYSICS | mujoco.mjtState.mjSTATE_WARMSTART)
+
+
+class World(NamedTuple):
+    """A model and one thread's memory for it. views: of the data's arrays, by their names."""
+
+    model: mujoco.MjModel
+    data: mujoco.MjData
+    views: dict[str, np.ndarray]
+
+
+class Simulator:
+    """Models with the same joints and motors, stepped side by side by as many threads as the
+    process may use cores.
+
+    fields: those of `Observables` besides qpos and qvel that are read after a step; cfrc_ext is
+    computed where it is among them. probe: (model's number, data) -> anything else to read. A
+    call has the simulator to itself: another waits.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[mujoco.MjModel],
+        frame_skip: int,
+        fields: Sequence[str] = (),
+        probe: Callable[[int, mujoco.MjData], float] | None = None,
+    ) -> None:
+        self.models, self.model = list(models), models[0]
+        self.frame_skip, self.fields, self.probe = frame_skip, tuple(fields), probe
+        self.dt = self.model.opt.timestep * frame_skip
+        self.state_size = mujoco.mj_stateSize(self.model, STATE)
+        self._blank = np.empty(self.state_size)
+        mujoco.mj_getState(self.model, mujoco.MjData(self.model), self._blank, STATE)
+        self._worlds: list[dict[int, World]] = [{} for _ in os.sched_getaffinity(0)]
+        self._lock = Lock()
+
+    def start(self, qpos: np.ndarray, qvel: np.ndarray) -> tuple[np.ndarray, Observables]:
+        """Begin W episodes. qpos: [W, Q]; qvel: [W, V]. -> states [W, S], what is seen of them."""
+        states = np.tile(self._blank, (len(qpos), 1))
+        states[:, 1:][:, : self.model.nq] = qpos
+        states[:, 1 + self.model.nq :][:, : self.model.nv] = qvel
+
+        def begin(world: World, row: int) -> None:
+            mujoco.mj_resetData(world.model, world.data)
+            mujoco.mj_setState(world.model, world.data, states[row], STATE)
+            mujoco.mj_forward(world.model, world.data)
+
+        return self._play(begin, len(states), np.zeros(len(states), int))
+
+    def advance(
+        self, states: np.ndarray, ctrl: np.ndarray, numbers: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Observables]:
+        """Take an env step of W environments. states: [W, S]; ctrl: [W, A]; numbers: [W], of the
+        models. -> as `start`.
+
+        Where MuJoCo finds a state bad, it goes on from the model's first one; here it is NaN.
+        """
+        forces = "cfrc_ext" in self.fields
+
+        def step(world: World, row: int) -> None:
+            mujoco.mj_setState(world.model, world.data, states[row], STATE)
+            world.views["ctrl"][:] = ctrl[row]
+            mujoco.mj_step(world.model, world.data, self.frame_skip)
+            if forces:
+                mujoco.mj_rnePostConstraint(world.model, world.data)
+
+        numbers = np.zeros(len(states), int) if numbers is None else numbers
+        after, seen = self._play(step, len(states), numbers)
+        # It sets the clock to zero, too.
+        began_anew = after[:, 0] < states[:, 0] + self.dt - self.model.opt.timestep / 2
+        after[began_anew, 1:] = np.nan
+        return after, seen
+
+    def _play(
+        self, act: Callable[[World, int], None], count: int, numbers: np.ndarray
+    ) -> tuple[np.ndarray, Observables]:
+        """Let `act` change a world for each of `count` rows, and read it."""
+        states, probed = np.empty((count, self.state_size)), np.zeros(count)
+        shapes = self._world(self._worlds[0], 0).views
+        found = {name: np.empty((count, *shapes[name].shape)) for name in self.fields}
+        rows = iter(range(count))  # shared: each thread takes the next one
+
+        def serve(own: dict[int, World]) -> None:
+            for row in rows:
+                number = int(numbers[row])
+                world = self._world(own, number)
+                act(world, row)
+                mujoco.mj_getState(world.model, world.data, states[row], STATE)
+                for name, values in found.items():
+                    values[row] = world.views[name]
+                if self.probe is not None:
+                    probed[row] = self.probe(number, world.data)
+
+        with self._lock:
+            others = self._worlds[1:count]
+            waiting = [_pool(len(self._worlds) - 1).submit(serve, own) for own in others]
+            serve(self._worlds[0])
+            for other in waiting:
+                other.result()
+        positions, velocities = np.split(states[:, 1:], [self.model.nq], axis=1)
+        velocities = velocities[:, : self.model.nv]
+        return states, Observables(positions, velocities, **found, probed=probed)
+
+    def _world(self, own: dict[int, World], number: int) -> World:
+        """Get a thread's world of a model, made when it is first needed."""
+        if number not in own:
+            data = mujoco.MjData(self.models[number])
+            views = {name: getattr(data, name) for name in ("ctrl", *self.fields)}
+            own[number] = World(self.models[number], data, views)
+        return own[number]
+
+
+@lru_cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="mujoco")
+
+
+def compile_for_c(spec: mujoco.MjSpec, fidelity: Fidelity) -> mujoco.MjModel:
+    """Compile a model: as it is for the fidelity `gymnasium`, cheaper for `fast`, with all
+    contacts. Raises ValueError for another fidelity, and where the run is not on a CPU."""
+    if fidelity not in ("gymnasium", "fast"):
+        raise ValueError(f"fidelity={fidelity!r} is unknown; use 'gymnasium' or 'fast'")
+    if jax.default_backend() != "cpu":
+        raise ValueError(
+            f"impl='c' steps on the CPU, and the device is a {jax.default_backend()}; "
+            "use 'jax' or 'warp'"
+        )
+    model = spec.compile()
+    if fidelity == "fast":
+        set_fast(model)
+    return model
+
+
+HostFunction = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Call = Callable[[jax.Array | np.ndarray, jax.Array], tuple[jax.Array, jax.Array]]
+
+
+def on_host(function: HostFunction, states: tuple[int, int], floats: int) -> Call:
+    """Make a NumPy function one of JAX, whose vmaps, nested ones too, are one call of it.
+
+    function: (states [W, S] float64, inputs [W, I] float32) -> (states [W, T], outputs [W, F]).
+    states: (S, T); floats: F. -> (bits [2 S], inputs [I]) -> (bits [2 T], outputs [F]): JAX has no
+    float64, and keeps its bits as uint32. The function may not use JAX.
+    """
+    before, after = (2 * size for size in states)
+
+    # One array in and one out: JAX takes some 50 us for each.
+    def call(rows: Any) -> np.ndarray:
+        given = np.asarray(rows)
+        old = np.ascontiguousarray(given[:, :before]).view(np.float64)
+        inputs = np.ascontiguousarray(given[:, before:]).view(np.float32)
+        new, outputs = function(old, inputs)
+        parts = [np.ascontiguousarray(new), np.asarray(outputs, np.float32, order="C")]
+        return np.concatenate([part.view(np.uint32) for part in parts], axis=1)
+
+    @jax.custom_batching.custom_vmap
+    def call_all(rows: jax.Array) -> jax.Array:
+        shape = jax.ShapeDtypeStruct((len(rows), after + floats), jnp.uint32)
+        return jax.pure_callback(call, shape, rows)
+
+    @call_all.def_vmap
+    def _(size: int, batched: list[bool], rows: jax.Array) -> tuple[jax.Array, bool]:
+        out = call_all(rows.reshape(-1, rows.shape[-1]))
+        return out.reshape(size, -1, out.shape[-1]), True
+
+    def once(bits: jax.Array | np.ndarray, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        words = jax.lax.bitcast_convert_type(jnp.asarray(inputs, jnp.float32), jnp.uint32)
+        out = call_all(jnp.concatenate([bits, words])[None])[0]
+        return out[:after], jax.lax.bitcast_convert_type(out[after:], jnp.float32)
+
+    return once
+
+
+NO_BITS = np.zeros(0, np.uint32)  # of what has no state yet
