@@ -5,7 +5,8 @@ fidelity: `gymnasium` is for parity with C MuJoCo: the model's integrator, Newto
 contacts. `fast` is for thousands of environments: Euler, 4 Newton iterations with 8 line search
 steps, and, with the engine `jax`, only the deepest contacts. impl: `jax`, MJX's own engine; `warp`,
 NVIDIA's, for its GPUs (extra `warp`); `c`, MuJoCo itself, for CPUs, with which `gymnasium` is
-Gymnasium's physics bit for bit. xml_file: a model of one's own with the same joints and motors.
+Gymnasium's physics bit for bit; `auto`, that on a CPU for `gymnasium`, and else `jax`. xml_file: a
+model of one's own with the same joints and motors.
 """
 
 from functools import partial
@@ -45,7 +46,7 @@ def make_locomotion(
     name: str,
     version: Literal["v4", "v5"] = "v4",
     fidelity: Fidelity = "gymnasium",
-    impl: Impl = "jax",
+    impl: Impl | Literal["auto"] = "auto",
     xml_file: str | None = None,
 ) -> Task:
     """Make the task of a robot in ROBOTS, whose docstrings list observation and reward.
@@ -57,6 +58,8 @@ def make_locomotion(
         raise ValueError(f"version={version!r} is unknown; use 'v4' or 'v5'")
     robot = ROBOTS[name](version == "v5")
     spec = user_spec(xml_file) if xml_file else gymnasium_spec(robot.file)
+    if impl == "auto":
+        impl = "c" if jax.default_backend() == "cpu" and fidelity == "gymnasium" else "jax"
     if impl == "c":
         return _on_c(name, version, fidelity, robot, spec)
     contacts, forces = robot.contacts, robot.contact_forces
@@ -77,7 +80,7 @@ def _on_c(name: str, version: str, fidelity: Fidelity, robot: Robot, spec: mujoc
     reset, step = c_task.make_functions(robot, model)
     size = jax.eval_shape(reset, jax.random.key(0)).obs.shape[0]
     env_spec = EnvSpec(
-        f"{name}_{version}_{fidelity}", size, model.nu, MAX_STEPS, host_callback=True
+        f"{name}_{version}_{fidelity}_c", size, model.nu, MAX_STEPS, host_callback=True
     )
     visual = Visual(lambda: model, lambda sim: sim.qpos, model.opt.timestep * robot.frame_skip)
     return Task(env_spec, reset, step, visual)

@@ -88,7 +88,7 @@ def c_contender(name: str) -> timing.Contender:
 def one_step_difference(name: str, num_envs: int) -> np.ndarray:
     """Step the same states in both fidelities. -> [environments], the largest difference of an
     observation relative to 1 + its largest value, where no episode ends."""
-    exact, fast = (envs.make(name, fidelity=fidelity) for fidelity in FIDELITIES)
+    exact, fast = (envs.make(name, fidelity=fidelity, impl="jax") for fidelity in FIDELITIES)
     state = jax.jit(exact.reset)(jax.random.split(jax.random.key(0), num_envs))
     step = jax.jit(fast.step)
     for key in jax.random.split(jax.random.key(1), SETTLE_STEPS):
@@ -105,7 +105,7 @@ def robot_rows(robots: list[str], num_envs: int, repeats: int) -> tuple[list[str
     rows: list[str] = []
     content: dict[str, Any] = {}
     for name in robots:
-        made = {f: envs.make(ROBOTS[name], fidelity=f) for f in FIDELITIES}
+        made = {f: envs.make(ROBOTS[name], fidelity=f, impl="jax") for f in FIDELITIES}
         contenders = [
             contender(f"{name} {f}", env, num_envs, SCAN_STEPS[f]) for f, env in made.items()
         ]
