@@ -74,7 +74,8 @@ def load_agent(folder: Path, member: int) -> tuple[Algorithm, Any]:
     `load_policy` does."""
     identity = read_identity(folder)
     method = METHODS[identity["spec"]["method"]]
-    sizes = {name: identity["spec"][name] for name in EnvSpec._fields if name != "scene"}
+    kept = identity["spec"]  # which has what a policy needs of it
+    sizes = {name: kept[name] for name in EnvSpec._fields if name in kept}
     options = exp.from_dict(method.options, identity["config"]["algorithm"])
     hparams = exp.from_dict(method.hparams, identity["config"]["hparams"])
     algorithm = method.make(EnvSpec(**sizes), options)

@@ -13,6 +13,7 @@ from drac_jax.measures import goal_reaching
 from drac_jax.runs.hardware import devices, hosts
 from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.runs.storage import run_folder
+from drac_jax.training import sweep
 from drac_jax.training.evaluate import Episodes, make_evaluate
 from drac_jax.types import Environment
 
@@ -37,7 +38,7 @@ def play(
 ) -> Episodes:
     """Play `count` episodes with every member. keys: [members]. -> leaves [members, count, ...]."""
     evaluate = make_evaluate(env, setup.algorithm.act, count, record_paths=paths)
-    program = devices.lower(setup.mesh, jax.vmap(evaluate), agent, keys).compile()
+    program = devices.lower(setup.mesh, sweep.each_member(evaluate), agent, keys).compile()
     return jax.device_get(program(agent, keys))
 
 

@@ -35,11 +35,12 @@ def compile_all(setup: RunSetup, carry: Carry, keys: Any, eval_keys: Any, hparam
     def advance(carry: Carry, strides: jax.Array, slow_updates: jax.Array) -> tuple[Carry, None]:
         return setup.functions.advance(*carry, strides, slow_updates), None
 
+    inspect = sweep.each_member(_make_inspect(setup))
     count = jax.ShapeDtypeStruct((), jnp.int32, sharding=devices.everywhere(setup.mesh))
     lowered = (
         lower_init(setup, carry[0], (keys, hparams)),
         lower_members(setup, advance, carry, count, count),
-        devices.lower(setup.mesh, jax.vmap(_make_inspect(setup)), carry[0].agent, eval_keys),
+        devices.lower(setup.mesh, inspect, carry[0].agent, eval_keys),
     )
     with ThreadPoolExecutor() as pool:
         init, piece, evaluate = pool.map(Lowered.compile, lowered)
@@ -49,7 +50,9 @@ def compile_all(setup: RunSetup, carry: Carry, keys: Any, eval_keys: Any, hparam
 def lower_init(setup: RunSetup, state: TrainState, start: Any) -> Lowered:
     """Lower (keys, hparams) -> states, which live as those of `state` do."""
     places = jax.tree.map(lambda x: x.sharding, state)
-    return devices.lower(setup.mesh, jax.vmap(setup.functions.init), *start, out_shardings=places)
+    return devices.lower(
+        setup.mesh, sweep.each_member(setup.functions.init), *start, out_shardings=places
+    )
 
 
 def lower_members(setup: RunSetup, function: Callable, carry: Any, *shared: Any) -> Lowered:
