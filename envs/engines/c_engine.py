@@ -53,7 +53,7 @@ class Simulator:
         self.state_size = mujoco.mj_stateSize(self.model, STATE)
         self._blank = np.empty(self.state_size)
         mujoco.mj_getState(self.model, mujoco.MjData(self.model), self._blank, STATE)
-        self._worlds: list[dict[int, World]] = [{} for _ in os.sched_getaffinity(0)]
+        self._worlds: list[dict[int, World]] = [{} for _ in range(_count_cores())]
         self._lock = Lock()
 
     def start(self, qpos: np.ndarray, qvel: np.ndarray) -> tuple[np.ndarray, Observables]:
@@ -67,7 +67,7 @@ class Simulator:
             mujoco.mj_setState(world.model, world.data, states[row], STATE)
             mujoco.mj_forward(world.model, world.data)
 
-        return self._play(begin, len(states), np.zeros(len(states), int))
+        return self._play(begin, len(states), None)
 
     def advance(
         self, states: np.ndarray, ctrl: np.ndarray, numbers: np.ndarray | None = None
@@ -86,7 +86,6 @@ class Simulator:
             if forces:
                 mujoco.mj_rnePostConstraint(world.model, world.data)
 
-        numbers = np.zeros(len(states), int) if numbers is None else numbers
         after, seen = self._play(step, len(states), numbers)
         # It sets the clock to zero, too.
         began_anew = after[:, 0] < states[:, 0] + self.dt - self.model.opt.timestep / 2
@@ -94,17 +93,17 @@ class Simulator:
         return after, seen
 
     def _play(
-        self, act: Callable[[World, int], None], count: int, numbers: np.ndarray
+        self, act: Callable[[World, int], None], count: int, numbers: np.ndarray | None
     ) -> tuple[np.ndarray, Observables]:
         """Let `act` change a world for each of `count` rows, and read it."""
         states, probed = np.empty((count, self.state_size)), np.zeros(count)
-        shapes = self._world(self._worlds[0], 0).views
-        found = {name: np.empty((count, *shapes[name].shape)) for name in self.fields}
+        views = self._world(self._worlds[0], 0).views
+        found = {name: np.empty((count, *views[name].shape)) for name in self.fields}
         rows = iter(range(count))  # shared: each thread takes the next one
 
         def serve(own: dict[int, World]) -> None:
             for row in rows:
-                number = int(numbers[row])
+                number = 0 if numbers is None else int(numbers[row])
                 world = self._world(own, number)
                 act(world, row)
                 mujoco.mj_getState(world.model, world.data, states[row], STATE)
@@ -114,14 +113,13 @@ class Simulator:
                     probed[row] = self.probe(number, world.data)
 
         with self._lock:
-            others = self._worlds[1:count]
-            waiting = [_pool(len(self._worlds) - 1).submit(serve, own) for own in others]
+            waiting = [_helpers().submit(serve, own) for own in self._worlds[1:count]]
             serve(self._worlds[0])
             for other in waiting:
                 other.result()
-        positions, velocities = np.split(states[:, 1:], [self.model.nq], axis=1)
-        velocities = velocities[:, : self.model.nv]
-        return states, Observables(positions, velocities, **found, probed=probed)
+        middle, end = 1 + self.model.nq, 1 + self.model.nq + self.model.nv
+        qpos, qvel = states[:, 1:middle], states[:, middle:end]
+        return states, Observables(qpos, qvel, **found, probed=probed)
 
     def _world(self, own: dict[int, World], number: int) -> World:
         """Get a thread's world of a model, made when it is first needed."""
@@ -132,9 +130,22 @@ class Simulator:
         return own[number]
 
 
+def _count_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @lru_cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="mujoco")
+def _helpers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(1, _count_cores() - 1), "mujoco")
+
+
+@lru_cache
+def _exact() -> ThreadPoolExecutor:
+    """Begin the thread that steps for JAX. A thread rounds as the one that began it, and those of
+    XLA take for zero what is below 2e-308, or 1e-38 in float32."""
+    thread = ThreadPoolExecutor(1, "mujoco")
+    thread.submit(int).result()
+    return thread
 
 
 def compile_for_c(spec: mujoco.MjSpec, fidelity: Fidelity) -> mujoco.MjModel:
@@ -165,15 +176,18 @@ def on_host(function: HostFunction, states: tuple[int, int], floats: int) -> Cal
     float64, and keeps its bits as uint32. The function may not use JAX.
     """
     before, after = (2 * size for size in states)
+    thread = _exact()
 
-    # One array in and one out: JAX takes some 50 us for each.
-    def call(rows: Any) -> np.ndarray:
-        given = np.asarray(rows)
+    def serve(given: np.ndarray) -> np.ndarray:
         old = np.ascontiguousarray(given[:, :before]).view(np.float64)
         inputs = np.ascontiguousarray(given[:, before:]).view(np.float32)
         new, outputs = function(old, inputs)
         parts = [np.ascontiguousarray(new), np.asarray(outputs, np.float32, order="C")]
         return np.concatenate([part.view(np.uint32) for part in parts], axis=1)
+
+    # One array in and one out: JAX takes some 50 us for each.
+    def call(rows: Any) -> np.ndarray:
+        return thread.submit(serve, np.asarray(rows)).result()
 
     @jax.custom_batching.custom_vmap
     def call_all(rows: jax.Array) -> jax.Array:

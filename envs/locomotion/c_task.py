@@ -38,14 +38,11 @@ def make_functions(
         return TaskStep(CSim(seen[:places], bits), seen[places:])
 
     def step(sim: CSim, action: jax.Array) -> TaskStep:
-        bits, (reward, terminated, *_), seen = _split(*go(sim.bits, action))
-        return TaskStep(CSim(seen[:places], bits), seen[places:], reward, terminated > 0)
+        bits, out = go(sim.bits, action)
+        reward, terminated, seen = out[0], out[1] > 0, out[2:]
+        return TaskStep(CSim(seen[:places], bits), seen[places:], reward, terminated)
 
     return reset, step
-
-
-def _split(bits: jax.Array, floats: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return bits, floats[:2], floats[2:]
 
 
 def _begin(
