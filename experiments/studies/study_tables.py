@@ -1,7 +1,7 @@
 """The tables of studies, from their records in experiments/results.
 
 A folder of a comparison holds its compare.json, and the summary.json of each method as
-<method>.json.
+<method>.json; one of a study of the catalogue holds its records.
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from drac_jax.figures import method_table
 from drac_jax.runs.comparison import COMPARISON
 from drac_jax.runs.storage import run_folder
+from experiments.studies import run_record, study_report
 
 RESULTS = Path(__file__).parents[1] / "results"
 MEASURES = {
@@ -71,6 +72,8 @@ def table_of(folder: Path) -> str:
     """Choose the table that a folder's records are for; none without seeds."""
     if (folder / COMPARISON).exists():
         return comparison_table(folder)
+    if (folder / run_record.RECORDS).is_dir():
+        return study_report.table(study_report.finals_of(run_record.read_all(folder)))
     if not (seeds := read_seeds(folder)):  # pictures alone, or another program's records
         return ""
     shared = set.intersection(*(set(seed) for seed in seeds)) - {"seed"}

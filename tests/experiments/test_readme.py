@@ -13,7 +13,7 @@ from experiments.studies import study_tables
 README = Path(__file__).resolve().parents[2] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
 TABLES = ("multigoal_compare", "pointmaze_simple_default", "pointmaze_medium_fast")
-TABLES += ("pointmaze_medium_default", "pointmaze_hard_fast")
+TABLES += ("pointmaze_medium_default", "pointmaze_hard_fast", "mazes")
 SMALL = "TrainConfig(env_steps=40, epochs=2, batch_size=16, learning_starts=16)"
 
 
