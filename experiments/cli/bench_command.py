@@ -14,12 +14,13 @@ SUITES = {
     "update": ("drac_update", "one DrAC update, beside PyTorch's"),
     "methods": ("method_updates", "one update of every method"),
     "diversity": ("diversity_kernel", "the diversity kernel, beside a copy of its input"),
-    "train": ("iteration", "a whole training iteration, beside its update"),
-    "sweep": ("seeds_together", "eight seeds in one program, beside eight programs"),
+    "train": ("training.iteration", "a whole training iteration, beside its update"),
+    "sweep": ("training.seeds_together", "eight seeds in one program, beside eight programs"),
     "replay": ("replay_ring", "writing and drawing, beside public buffers"),
-    "scaling": ("scaling", "one run on 1, 2, 4 and 8 devices"),
+    "scaling": ("training.scaling", "one run on 1, 2, 4 and 8 devices"),
     "envs": ("env_steps", "environment steps per second, beside C MuJoCo"),
     "mario": ("level_generation", "level generation, beside one environment in NumPy"),
+    "end_to_end": ("training.end_to_end", "whole training, beside PyTorch's in Gymnasium"),
     "accelerator": ("accelerator", "everything that is asked of one GPU or TPU"),
 }
 _DESCRIPTIONS = [f"{name}: {what}" for name, (_, what) in SUITES.items()]

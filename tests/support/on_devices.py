@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from drac_jax.networks.mlp import LONG_BATCH
-from experiments.throughput.suites import scaling
+from experiments.throughput.suites.training import scaling
 
 UPDATES, EPOCHS = 100, 5
 # 128 environments in 8 strata, an update a step, as soon as there is a batch that is long enough to

@@ -16,9 +16,9 @@ from experiments.throughput.suites import (
     diversity_kernel,
     drac_update,
     env_steps,
-    iteration,
     replay_ring,
 )
+from experiments.throughput.suites.training import iteration
 
 
 class Row(NamedTuple):

@@ -208,18 +208,24 @@ def time_updates(update: Callable, batches: list[Batch], count: int, device: str
     return (time.perf_counter() - start) / count
 
 
+def parser() -> argparse.ArgumentParser:
+    """Make the options of what is timed."""
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    words.add_argument("--precision", choices=["float32", "tf32", "bfloat16"], default="float32")
+    words.add_argument("--obs-size", type=int, default=27)
+    words.add_argument("--action-size", type=int, default=8)
+    words.add_argument("--batch", type=int, default=256)
+    words.add_argument("--hidden", type=int, nargs="+", default=[256, 256])
+    words.add_argument("--threads", type=int, default=1)
+    words.add_argument("--updates", type=int, default=10, help="updates per figure")
+    return words
+
+
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--variant", choices=["eager", "compiled", "graph"], default="eager")
-    parser.add_argument("--precision", choices=["float32", "tf32", "bfloat16"], default="float32")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--obs-size", type=int, default=27)
-    parser.add_argument("--action-size", type=int, default=8)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--hidden", type=int, nargs="+", default=[256, 256])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--updates", type=int, default=10, help="updates per figure")
-    args = parser.parse_args()
+    words = parser()
+    words.add_argument("--variant", choices=["eager", "compiled", "graph"], default="eager")
+    words.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = words.parse_args()
     if args.variant == "graph" and args.device != "cuda":
         sys.exit("a CUDA graph needs a GPU")
     if args.precision == "tf32" and args.device != "cuda":

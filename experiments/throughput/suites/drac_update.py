@@ -6,9 +6,6 @@ PyTorch concatenates. PyTorch's contenders run in processes of their own, idle b
 one that cannot run is left out and named.
 """
 
-import json
-import os
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +20,7 @@ from drac_jax.diversity.distance import Diversity, all_pairs, paired
 from drac_jax.networks.mlp import Precision
 from drac_jax.types import EnvSpec, Transition
 from experiments.throughput import timing
+from experiments.throughput.contenders.torch_process import TorchProcess
 
 OBS, ACTION, BATCH = 27, 8, 256
 VARIANCE_STATES = 20_000
@@ -111,54 +109,19 @@ def variance_of_d(diversity: Diversity, action_size: int) -> float:
     return float(jax.jit(diversity.estimate)(actions).var())
 
 
-class TorchProcess:
-    """An interpreter that has torch and waits for its turns.
-
-    Raises ValueError, with what it said, where it does not get ready.
-    """
-
-    def __init__(self, name: str, options: Options):
-        variant, precision, env = TORCH[name]
-        python = str(options.torch_python)
-        sizes = {
-            "obs-size": OBS,
-            "action-size": ACTION,
-            "batch": options.batch,
-            "updates": options.calls,
-        }
-        words = [f"--{name}={value}" for name, value in sizes.items()]
-        words += ["--hidden", *map(str, options.hidden), f"--threads={timing.cores()}"]
-        words += [f"--variant={variant}", f"--precision={precision}"]
-        pipe = subprocess.PIPE
-        try:
-            self.process = subprocess.Popen(
-                [python, str(TORCH_SCRIPT), *words],
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
-                text=True,
-                env=os.environ | env,
-            )
-        except OSError as error:
-            raise ValueError(f"--torch-python {python}: {error.strerror}") from None
-
-    def read(self) -> dict[str, Any]:
-        """Wait for its next line. The first says that it is ready."""
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        if not line:
-            said = self.process.communicate()[1].strip().splitlines()
-            raise ValueError(said[-1] if said else "it ended without a word")
-        return json.loads(line)
-
-    def measure(self) -> timing.Seconds:
-        """Have it time its updates once."""
-        assert self.process.stdin is not None
-        print(file=self.process.stdin, flush=True)
-        return timing.Seconds(self.read()["seconds_per_update"])
-
-    def close(self) -> None:
-        """End it."""
-        self.process.communicate()
+def _start(name: str, options: Options) -> TorchProcess:
+    variant, precision, env = TORCH[name]
+    sizes = {
+        "obs-size": OBS,
+        "action-size": ACTION,
+        "batch": options.batch,
+        "updates": options.calls,
+        "threads": timing.cores(),
+    }
+    words = [f"--{option}={value}" for option, value in sizes.items()]
+    words += ["--hidden", *map(str, options.hidden)]
+    words += [f"--variant={variant}", f"--precision={precision}"]
+    return TorchProcess(options.torch_python, TORCH_SCRIPT, words, env)
 
 
 def torch_contenders(
@@ -172,7 +135,7 @@ def torch_contenders(
     processes = {}
     for name in TORCH:  # all get ready at once
         try:
-            processes[name] = TorchProcess(name, options)
+            processes[name] = _start(name, options)
         except ValueError as error:
             facts[name] = str(error)
     for name, process in processes.items():

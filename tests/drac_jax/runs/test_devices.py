@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 from drac_jax.runs.hardware import devices
-from experiments.throughput.suites.scaling import exchanges
+from experiments.throughput.suites.training.scaling import exchanges
 from tests.support.tolerances import assert_within, error_of
 
 ROOT = Path(__file__).resolve().parents[3]

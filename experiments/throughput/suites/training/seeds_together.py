@@ -11,7 +11,7 @@ import jax
 from drac_jax.algorithms.registry import DracOptions
 from drac_jax.training import sweep
 from experiments.throughput import timing
-from experiments.throughput.suites.iteration import epoch, short_setup
+from experiments.throughput.suites.training.iteration import epoch, short_setup
 
 SEEDS = 8
 SIZES = ((256, 256), (64, 64), (32, 32))

@@ -1,0 +1,1 @@
+"""Suites of whole training: acting, stepping, replay and updates together."""

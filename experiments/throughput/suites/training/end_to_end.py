@@ -1,0 +1,81 @@
+"""Whole training, env steps and updates together, beside PyTorch's on the same core.
+
+Ours: the paper's loop on C MuJoCo, one environment and one update per env step, compiled whole; and
+the preset `cpu`, 16 environments and a quarter as many updates. PyTorch's: the same loop as most
+public implementations write it, Gymnasium and eager updates (`contenders/torch_loop.py`).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.throughput import timing
+from experiments.throughput.contenders.torch_process import TorchProcess
+from experiments.throughput.suites.training.iteration import epoch, short_setup
+
+SCRIPT = Path(__file__).parents[2] / "contenders" / "torch_loop.py"
+METHODS = {"drac": "amortized", "sac": "sac"}  # PyTorch's name -> ours
+
+
+@dataclass(frozen=True)
+class Options(timing.Options):
+    """Whole training, env steps and updates together, beside PyTorch's on the same core.
+
+    Example: python -m experiments bench end_to_end --one-core --torch-python torch/bin/python
+    """
+
+    torch_python: str | None = None  # an interpreter that has torch and gymnasium[mujoco]
+    task: str = "Hopper"  # of Gymnasium
+    iterations: int = 100  # per timed call
+
+
+def ours(task: str, method: str, preset: str, iterations: int) -> timing.Contender:
+    """Make whole iterations of a preset; a unit is one env step."""
+    setup = short_setup(f"{task.lower()}_{method}", preset, iterations)
+    title = f"{method}, {preset}: {setup.config.train.num_envs} environment(s)"
+    made = epoch(title, setup)
+    return timing.Contender(title, made.call, made.units * setup.config.train.num_envs)
+
+
+def theirs(options: Options) -> tuple[list[timing.Contender], list[Any], dict[str, str]]:
+    """Start PyTorch's loops. -> those that are ready, their processes, and why the others are
+    not."""
+    made, processes, facts = [], [], {}
+    for method in METHODS:
+        words = [f"--method={method}", f"--env={options.task}-v4"]
+        words += [f"--updates={options.iterations}", f"--threads={timing.cores()}"]
+        try:
+            process = TorchProcess(options.torch_python, SCRIPT, words, {})
+            facts["torch"] = process.read()["torch"]
+        except ValueError as error:
+            facts[f"PyTorch {method}"] = str(error)
+            continue
+        processes.append(process)
+        made.append(timing.Contender(f"PyTorch {method}, eager", process.measure))
+    return made, processes, facts
+
+
+def measure(options: Options) -> None:
+    """Run the suite."""
+    timing.pin(options.one_core)
+    beside, processes, facts = theirs(options)
+    made = [
+        ours(options.task, method, preset, options.iterations)
+        for method in METHODS.values()
+        for preset in ("paper", "cpu")
+    ]
+    try:
+        timings = timing.side_by_side(made + beside, options.repeats)
+    finally:
+        for process in processes:
+            process.close()
+    lines = [
+        f"{options.task}-v4, one env step with its updates, batch 256, networks 256x2, float32, "
+        f"{timing.cores()} core(s); PyTorch {facts.get('torch', 'absent')}.",
+        "",
+        timing.table(timings),
+        "",
+        *(f"Left out: {name} ({why})." for name, why in facts.items() if name != "torch"),
+        *(f"{t.name}: {1 / t.median:,.0f} env steps/s." for t in timings),
+    ]
+    timing.report_suite(options.out, "end_to_end", timings, "\n".join(lines), {"facts": facts})
