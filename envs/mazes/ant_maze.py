@@ -1,4 +1,4 @@
-"""MultiGoalAntMaze: Gymnasium's ant (v5) in the multi-goal maps, on MJX.
+"""MultiGoalAntMaze: Gymnasium's ant (v5) in the multi-goal maps.
 
 Its health ends nothing, and it starts without noise. With the dynamics `authors` (default) an
 obstacle wall that any part of the ant touches ends the episode, and contact margins are those of
@@ -7,7 +7,7 @@ MuJoCo 3.1.6; with `farama` obstacle walls are plain walls and margins are those
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,23 +21,20 @@ from envs.engines.mjx_engine import (
     Impl,
     Physics,
     Room,
-    gymnasium_spec,
     make_physics,
     mjx,
 )
-from envs.locomotion.robots import ROBOTS
 from envs.mazes import maze_map
+from envs.mazes.ant_model import ANT, WALL_HALF_HEIGHT, WALL_NAME, ant_among
 from envs.mazes.maze_map import Arena, Dynamics, Maze
 
-ANT = ROBOTS["ant"](True)  # whose model and frame skip it has
 OBS_SIZE, FORCES_SIZE = 29, 78  # forces: 6 of each of 13 bodies
 MAX_STEPS = 500
-WALL_HALF_HEIGHT = 1.0  # m
+DT = 0.05  # s, of an env step
 SMALLEST_CELL = 0.6  # m: the torso is 0.5 across
 NEAR_WALLS = 4  # boxes that the ant can touch at once: its legs reach 1.2 m from the torso
 CONTACTS = 16  # kept in `fast`, of 125
 ROOM = Room(contacts=64, constraints=128)  # of 65 pairs of geoms; 8 limits and 30 contacts
-WALL_NAME = "wall_{}"
 
 
 class Sim(NamedTuple):
@@ -75,13 +72,14 @@ def make_ant_maze(
     check_cell_scale(cell_scale)
     name, rows, max_steps = maze_map.choose(layout, max_steps)
     maze = maze_map.build(rows, cell_scale, obstacles, dynamics=dynamics)
-    physics = _physics(len(maze.walls), dynamics, fidelity, impl, contact_forces)
-    arena = jax.tree.map(lambda x: x[0], maze_map.stack([maze]))
-    step = partial(make_step(physics, maze, reward, contact_forces), arena)
+    arenas = maze_map.stack([maze])
+    reset, step, variants = _functions(
+        [maze], arenas, reward, dynamics, contact_forces, fidelity, impl
+    )
     variant = "_".join(["ant_maze", name, reward, dynamics, fidelity] + ["obstacles"] * obstacles)
-    spec = _spec(variant, maze, max_steps, contact_forces)
-    visual = Visual(partial(_visible_model, maze), lambda sim: sim.qpos, physics.dt)
-    return Task(spec, partial(_reset, physics, maze, contact_forces), step, visual)
+    spec = _spec(variant, maze, max_steps, contact_forces, impl)
+    visual = Visual(partial(_visible_model, maze), lambda sim: sim.qpos, DT)
+    return Task(spec, reset, partial(step, jax.tree.map(lambda x: x[0], variants)), visual)
 
 
 def make_ant_mazes(
@@ -105,11 +103,30 @@ def make_ant_mazes(
     check_cell_scale(cell_scale)
     built = [maze_map.build(rows, cell_scale, obstacles, dynamics=dynamics) for rows in layouts]
     arenas = maze_map.stack(built)
-    physics = _physics(arenas.walls.shape[1], dynamics, fidelity, impl, contact_forces)
+    functions = _functions(built, arenas, reward, dynamics, contact_forces, fidelity, impl)
     name = f"ant_mazes_{len(built)}_{reward}_{dynamics}"
-    spec = _spec(name, built[0], max_steps, contact_forces)
-    step = make_step(physics, built[0], reward, contact_forces)
-    return deal(spec, partial(_reset, physics, built[0], contact_forces), step, arenas)
+    return deal(_spec(name, built[0], max_steps, contact_forces, impl), *functions)
+
+
+def _functions(
+    mazes: Sequence[Maze],
+    arenas: Arena,
+    reward: str,
+    dynamics: Dynamics,
+    contact_forces: bool,
+    fidelity: Fidelity,
+    impl: Impl,
+) -> tuple[Callable[[jax.Array], TaskStep], Callable[[Any, Any, jax.Array], TaskStep], Any]:
+    """Make what `deal` takes: reset, step and variants."""
+    maze_map.check_dynamics(dynamics)
+    if impl == "c":
+        from envs.mazes import c_ant_maze
+
+        functions = c_ant_maze.make_functions(mazes, reward, dynamics, fidelity, contact_forces)
+        return *functions, (arenas, jnp.arange(len(mazes)))
+    physics = _physics(arenas.walls.shape[1], dynamics, fidelity, impl, contact_forces)
+    step = make_step(physics, mazes[0], reward, contact_forces)
+    return partial(_reset, physics, mazes[0], contact_forces), step, arenas
 
 
 def check_cell_scale(cell_scale: float) -> None:
@@ -121,44 +138,14 @@ def check_cell_scale(cell_scale: float) -> None:
         )
 
 
-def _spec(name: str, maze: Maze, max_steps: int, contact_forces: bool) -> EnvSpec:
+def _spec(name: str, maze: Maze, max_steps: int, contact_forces: bool, impl: Impl) -> EnvSpec:
     obs_size = OBS_SIZE + FORCES_SIZE * contact_forces
-    return EnvSpec(name, obs_size, 8, max_steps, len(maze.goals), maze.scene())
-
-
-def ant_among(
-    boxes: np.ndarray, dynamics: Dynamics = "authors", overlaps_only: bool = False
-) -> mujoco.MjSpec:
-    """Write the model of Gymnasium's ant among boxes [W, 4], (x_min, y_min, x_max, y_max).
-
-    overlaps_only: for an engine that finds no contact of ant and box before they overlap. The boxes
-    are larger by the margins then, and the margins are 0.
-    """
-    spec = gymnasium_spec(ANT.file)
-    # Margins are those of the model's own geoms. MuJoCo 3.17 adds those of two geoms that touch;
-    # 3.1.6 took the larger of them, which is the sum where the world's is 0.
-    margin = 0.0 if dynamics == "authors" else spec.geom("floor").margin
-    spec.geom("floor").margin = margin
-    own = spec.geom("torso_geom").margin
-    extra, margin = (own + margin, -own) if overlaps_only else (0.0, margin)
-    for number, (x0, y0, x1, y1) in enumerate(boxes):
-        half = np.array([(x1 - x0) / 2, (y1 - y0) / 2, WALL_HALF_HEIGHT])
-        spec.worldbody.add_geom(
-            name=WALL_NAME.format(number),
-            type=mujoco.mjtGeom.mjGEOM_BOX,
-            pos=[(x0 + x1) / 2, (y0 + y1) / 2, WALL_HALF_HEIGHT],
-            size=half + extra,
-            margin=margin,
-            contype=1,
-            conaffinity=1,  # the ant's own geoms have 0: they touch the world, not one another
-        )
-    return spec
+    return EnvSpec(name, obs_size, 8, max_steps, len(maze.goals), maze.scene(), impl == "c")
 
 
 def _physics(
     num_walls: int, dynamics: Dynamics, fidelity: Fidelity, impl: Impl, contact_forces: bool
 ) -> Physics:
-    maze_map.check_dynamics(dynamics)
     if impl == "warp" and dynamics == "authors":
         raise ValueError(
             "impl='warp' does not tell which walls the ant touches; use 'jax', or dynamics='farama'"

@@ -1,4 +1,4 @@
-"""MultiGoalPointMaze: a point in the multi-goal maps, on MJX, with one of two dynamics.
+"""MultiGoalPointMaze: a point in the multi-goal maps, with one of two dynamics.
 
 `authors` (default), what the paper's numbers were made with: an env step is two physics steps
 (0.02 s); then the observation is read; then the velocity is scaled down to a largest coordinate of
@@ -9,7 +9,7 @@ then one physics step (0.01 s). Obstacle walls are plain walls. Contacts are tho
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,49 +18,25 @@ import numpy as np
 
 from drac_jax.types import EnvSpec, Visual
 from envs.batching import Task, TaskStep, deal
-from envs.engines.mjx_engine import mjx
+from envs.engines.mjx_engine import Impl, mjx
+from envs.locomotion.c_task import CSim
 from envs.mazes import maze_map
 from envs.mazes.maze_map import Arena, Dynamics, Maze
+from envs.mazes.point_model import (
+    CONTACT_RADIUS,
+    CONTACTS_OF,
+    FRAME_SKIP,
+    MAX_SPEED,
+    RADIUS,
+    TIMESTEP,
+    Contacts,
+    model_xml,
+)
 
-MASS = 4.18879020478639  # kg: a sphere of radius 0.1 and density 1000
-RADIUS = 0.1  # of the point, m
-TIMESTEP = 0.01  # s, of physics
-FRAME_SKIP = {"authors": 2, "farama": 1}  # physics steps of an env step
 POINT_COLOUR, GOAL_COLOUR, FLOOR_COLOUR = (1, 0.1, 0, 1), (0.2, 0.7, 0.4, 1), (0.7, 0.7, 0.7, 1)
-MAX_SPEED = 5.0  # of each coordinate
-# MuJoCo 3.17 adds the margins (0.002 each) of point and wall, 3.1.6 took the larger; MJX ignores
-# margins between sphere and box, so the sphere carries them: the contact is then the same.
-Contacts = Literal["3.17", "3.1.6"]
-CONTACT_RADIUS = {"3.17": 0.104, "3.1.6": 0.102}
-CONTACTS_OF: dict[str, Contacts] = {"authors": "3.1.6", "farama": "3.17"}
 # Walls that the point can touch at once: those around one corner of its cell.
 TOUCHABLE_WALLS = 3
 UNIT_BOX = [-0.5, -0.5, 0.5, 0.5]
-
-# Fewer Newton or line search steps than MuJoCo's 100 and 50 reach the same velocities, because
-# there are two unknowns and at most three contacts.
-XML = """
-<mujoco>
-  <compiler autolimits="true"/>
-  <option timestep="{timestep}" integrator="Euler" gravity="0 0 0"
-          iterations="4" ls_iterations="8"/>
-  <default><geom condim="1" margin="0"/></default>
-  <worldbody>
-    <body name="point">
-      <joint name="x" type="slide" axis="1 0 0" damping="1"/>
-      <joint name="y" type="slide" axis="0 1 0" damping="1"/>
-      <geom name="point" type="sphere" size="{radius}" mass="{mass}"
-            contype="1" conaffinity="2"/>
-    </body>
-{walls}
-  </worldbody>
-  <actuator>
-    <motor joint="x" gear="100" ctrllimited="true" ctrlrange="-1 1"/>
-    <motor joint="y" gear="100" ctrllimited="true" ctrlrange="-1 1"/>
-  </actuator>
-</mujoco>
-"""
-WALL = '    <geom type="box" pos="{x} {y} 0" size="{w} {h} 1" contype="2" conaffinity="1"/>'
 
 Physics = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
@@ -85,6 +61,7 @@ def make_point_maze(
     dynamics: Dynamics = "authors",
     contacts_of: Contacts | None = None,
     max_steps: int | None = None,
+    impl: Impl = "jax",
 ) -> Task:
     """Make the point maze task.
 
@@ -94,18 +71,18 @@ def make_point_maze(
     rows of one's own. obstacles: the map's `o` cells are walls. merge_walls: long boxes, which have
     no ghost corners at the seams of cells (the original has). dynamics: `authors` or `farama`, see
     this module. contacts_of: the MuJoCo version whose contact margins are followed, that of the
-    dynamics unless given. max_steps: the map's own unless given, 500 for rows of one's own. Raises
-    ValueError for what is none of these.
+    dynamics unless given. max_steps: the map's own unless given, 500 for rows of one's own. impl:
+    `jax`, or `c` for CPUs. Raises ValueError for what is none of these.
     Source: MultiGoalPointMaze of DrAC (arXiv 2511.01374), after Gymnasium-Robotics.
     """
     name, rows, max_steps = maze_map.choose(layout, max_steps)
     maze = maze_map.build(rows, obstacles=obstacles, merge=merge_walls, dynamics=dynamics)
-    arena = jax.tree.map(lambda x: x[0], maze_map.stack([maze]))
-    step = partial(_make_step(maze, len(maze.walls), reward, dynamics, contacts_of), arena)
+    reset, step, variants = _functions([maze], reward, dynamics, contacts_of, impl)
     dt = TIMESTEP * FRAME_SKIP[dynamics]
-    visual = Visual(partial(_visible_model, maze), lambda state: state[:2], dt)
+    visual = Visual(partial(_visible_model, maze), _position, dt)
     variant = "_".join(["point_maze", name, reward, dynamics] + ["obstacles"] * obstacles)
-    return Task(_spec(variant, maze, max_steps), partial(_reset, maze), step, visual)
+    step = partial(step, jax.tree.map(lambda x: x[0], variants))
+    return Task(_spec(variant, maze, max_steps, impl), reset, step, visual)
 
 
 def make_point_mazes(
@@ -116,6 +93,7 @@ def make_point_mazes(
     merge_walls: bool = True,
     dynamics: Dynamics = "authors",
     contacts_of: Contacts | None = None,
+    impl: Impl = "jax",
 ) -> Task:
     """Make one task of M point mazes: environment i of a batch plays map i % M.
 
@@ -128,14 +106,36 @@ def make_point_mazes(
         maze_map.build(rows, obstacles=obstacles, merge=merge_walls, dynamics=dynamics)
         for rows in layouts
     ]
-    arenas = maze_map.stack(built)
-    step = _make_step(built[0], arenas.walls.shape[1], reward, dynamics, contacts_of)
-    spec = _spec(f"point_mazes_{len(built)}_{reward}_{dynamics}", built[0], max_steps)
-    return deal(spec, partial(_reset, built[0]), step, arenas)
+    functions = _functions(built, reward, dynamics, contacts_of, impl)
+    spec = _spec(f"point_mazes_{len(built)}_{reward}_{dynamics}", built[0], max_steps, impl)
+    return deal(spec, *functions)
 
 
-def _spec(name: str, maze: Maze, max_steps: int) -> EnvSpec:
-    return EnvSpec(name, 4, 2, max_steps, len(maze.goals), maze.scene())
+def _functions(
+    mazes: Sequence[Maze], reward: str, dynamics: Dynamics, contacts_of: Contacts | None, impl: Impl
+) -> tuple[Callable[[jax.Array], TaskStep], Callable[[Any, Any, jax.Array], TaskStep], Any]:
+    """Make what `deal` takes: reset, step and variants."""
+    if impl not in ("jax", "c"):
+        raise ValueError(f"impl={impl!r} does not step the point mazes; use 'jax' or 'c'")
+    version = contacts_of or CONTACTS_OF[dynamics]
+    if version not in CONTACT_RADIUS:
+        raise ValueError(f"contacts_of={contacts_of!r} is unknown; use '3.17' or '3.1.6'")
+    arenas = maze_map.stack(mazes)
+    if impl == "c":
+        from envs.mazes import c_point_maze
+
+        functions = c_point_maze.make_functions(mazes, reward, dynamics, CONTACT_RADIUS[version])
+        return *functions, (arenas, jnp.arange(len(mazes)))
+    step = _make_step(mazes[0], arenas.walls.shape[1], reward, dynamics, CONTACT_RADIUS[version])
+    return partial(_reset, mazes[0]), step, arenas
+
+
+def _position(sim: Any) -> jax.Array:
+    return sim.qpos if isinstance(sim, CSim) else sim[:2]
+
+
+def _spec(name: str, maze: Maze, max_steps: int, impl: Impl) -> EnvSpec:
+    return EnvSpec(name, 4, 2, max_steps, len(maze.goals), maze.scene(), impl == "c")
 
 
 def _reset(maze: Maze, key: jax.Array) -> TaskStep:
@@ -144,15 +144,12 @@ def _reset(maze: Maze, key: jax.Array) -> TaskStep:
 
 
 def _make_step(
-    maze: Maze, num_walls: int, reward: str, dynamics: Dynamics, contacts_of: Contacts | None
+    maze: Maze, num_walls: int, reward: str, dynamics: Dynamics, radius: float
 ) -> Callable[[Arena, jax.Array, jax.Array], TaskStep]:
     """Make (arena, state [4], action [2]) -> TaskStep, for all mazes with cells as large."""
     pay = maze_map.make_payment(reward, maze.half)
-    version = contacts_of or CONTACTS_OF[dynamics]
-    if version not in CONTACT_RADIUS:
-        raise ValueError(f"contacts_of={contacts_of!r} is unknown; use '3.17' or '3.1.6'")
     move = MOVES[dynamics]
-    physics = make_physics(num_walls, CONTACT_RADIUS[version])
+    physics = make_physics(num_walls, radius)
 
     def step(arena: Arena, state: jax.Array, action: jax.Array) -> TaskStep:
         motion = move(partial(physics, arena.walls), state, action)
@@ -188,15 +185,6 @@ def move_as_farama(
 
 
 MOVES = {"authors": move_as_authors, "farama": move_as_farama}
-
-
-def model_xml(walls: np.ndarray, radius: float) -> str:
-    """Write the MuJoCo model of a point among walls [W, 4]. radius: of contact, m."""
-    boxes = [
-        WALL.format(x=(x0 + x1) / 2, y=(y0 + y1) / 2, w=(x1 - x0) / 2, h=(y1 - y0) / 2)
-        for x0, y0, x1, y1 in walls
-    ]
-    return XML.format(timestep=TIMESTEP, radius=radius, mass=MASS, walls="\n".join(boxes))
 
 
 def _visible_model(maze: maze_map.Maze) -> mujoco.MjModel:

@@ -26,7 +26,7 @@ class AntMazeOptions:
     contact_forces: bool = False  # observe them as well
     cell_scale: float = 4.0  # side of a cell, m
     fidelity: Literal["gymnasium", "fast"] = "gymnasium"  # C MuJoCo's physics, or a cheaper one
-    impl: Literal["jax", "warp"] = "jax"  # engine; warp on NVIDIA GPUs
+    impl: Literal["jax", "warp", "c"] = "jax"  # engine; warp on NVIDIA GPUs, c on CPUs
 
 
 def make_env(options: AntMazeOptions, obstacles: bool) -> Environment:

@@ -25,6 +25,7 @@ class PointMazeOptions:
     # `authors` is the paper's, `farama` that of gymnasium-robotics: see envs/mazes/point_maze.py.
     # Runs that do not name their dynamics were trained before there was a choice.
     dynamics: maze_map.Dynamics = field(default="authors", metadata={"unnamed": "farama"})
+    impl: Literal["jax", "c"] = "jax"  # engine; c on CPUs
 
 
 def make_env(options: PointMazeOptions, obstacles: bool) -> Environment:
@@ -36,6 +37,7 @@ def make_env(options: PointMazeOptions, obstacles: bool) -> Environment:
         obstacles=obstacles or options.obstacles,
         merge_walls=options.merge_walls,
         dynamics=options.dynamics,
+        impl=options.impl,
     )
 
 
@@ -51,6 +53,7 @@ def make_perturbed(options: PointMazeOptions, most: int, maps: int) -> Perturbed
         obstacles=options.obstacles,
         merge_walls=options.merge_walls,
         dynamics=options.dynamics,
+        impl=options.impl,
     )
     build = partial(maze_map.build, obstacles=options.obstacles)
     return Perturbed(env, walls, lambda i: build(layouts[i]).scene())

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from envs.mazes import maze_map
-from envs.mazes.ant_maze import ANT, WALL_NAME, Sim, ant_among, make_ant_maze
+from envs.mazes.ant_maze import Sim, make_ant_maze
+from envs.mazes.ant_model import ANT, WALL_NAME, ant_among
 
 pytestmark = pytest.mark.slow  # compiles an ant among walls
 
