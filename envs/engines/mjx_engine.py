@@ -23,6 +23,7 @@ from envs.engines.observables import Observables
 
 Fidelity = Literal["gymnasium", "fast"]
 Impl = Literal["jax", "warp", "c"]
+Asked = Impl | Literal["auto"]
 STATE = ("qpos", "qvel", "qacc_warmstart", "ctrl")  # what a step starts from
 GEOMS = ("geom_pos", "geom_size", "geom_rbound")  # what a model given to a step may have of its own
 
@@ -91,6 +92,13 @@ def make_physics(
     else:
         step = partial(_jax_step, frame_skip, contact_forces, blank)
     return Physics(model, on_device, model.opt.timestep * frame_skip, place, step)
+
+
+def engine_for(asked: Asked, fidelity: Fidelity) -> Impl:
+    """Settle `auto`: C MuJoCo on a CPU for the fidelity `gymnasium`, and else MJX's own engine."""
+    if asked != "auto":
+        return asked
+    return "c" if jax.default_backend() == "cpu" and fidelity == "gymnasium" else "jax"
 
 
 def set_fast(model: mujoco.MjModel) -> None:

@@ -19,9 +19,10 @@ import mujoco
 from drac_jax.types import EnvSpec, Visual
 from envs.batching import Task, TaskStep
 from envs.engines.mjx_engine import (
+    Asked,
     Fidelity,
-    Impl,
     Physics,
+    engine_for,
     gymnasium_spec,
     look,
     make_physics,
@@ -46,7 +47,7 @@ def make_locomotion(
     name: str,
     version: Literal["v4", "v5"] = "v4",
     fidelity: Fidelity = "gymnasium",
-    impl: Impl | Literal["auto"] = "auto",
+    impl: Asked = "auto",
     xml_file: str | None = None,
 ) -> Task:
     """Make the task of a robot in ROBOTS, whose docstrings list observation and reward.
@@ -58,13 +59,12 @@ def make_locomotion(
         raise ValueError(f"version={version!r} is unknown; use 'v4' or 'v5'")
     robot = ROBOTS[name](version == "v5")
     spec = user_spec(xml_file) if xml_file else gymnasium_spec(robot.file)
-    if impl == "auto":
-        impl = "c" if jax.default_backend() == "cpu" and fidelity == "gymnasium" else "jax"
-    if impl == "c":
+    engine = engine_for(impl, fidelity)
+    if engine == "c":
         return _on_c(name, version, fidelity, robot, spec)
     contacts, forces = robot.contacts, robot.contact_forces
     room = None if xml_file else robot.room
-    physics = make_physics(spec, robot.frame_skip, fidelity, impl, contacts, forces, room)
+    physics = make_physics(spec, robot.frame_skip, fidelity, engine, contacts, forces, room)
     first = jax.eval_shape(partial(_reset, robot, physics), jax.random.key(0))
     size, motors = first.obs.shape[0], physics.model.nu
     env_spec = EnvSpec(f"{name}_{version}_{fidelity}", size, motors, MAX_STEPS)

@@ -17,10 +17,12 @@ import numpy as np
 from drac_jax.types import EnvSpec, Visual
 from envs.batching import Task, TaskStep, deal
 from envs.engines.mjx_engine import (
+    Asked,
     Fidelity,
     Impl,
     Physics,
     Room,
+    engine_for,
     make_physics,
     mjx,
 )
@@ -53,7 +55,7 @@ def make_ant_maze(
     contact_forces: bool = False,
     cell_scale: float = 4.0,
     fidelity: Fidelity = "gymnasium",
-    impl: Impl = "jax",
+    impl: Asked = "auto",
     max_steps: int = MAX_STEPS,
 ) -> Task:
     """Make the ant maze task.
@@ -73,11 +75,13 @@ def make_ant_maze(
     name, rows, max_steps = maze_map.choose(layout, max_steps)
     maze = maze_map.build(rows, cell_scale, obstacles, dynamics=dynamics)
     arenas = maze_map.stack([maze])
+    engine = engine_for(impl, fidelity)
     reset, step, variants = _functions(
-        [maze], arenas, reward, dynamics, contact_forces, fidelity, impl
+        [maze], arenas, reward, dynamics, contact_forces, fidelity, engine
     )
-    variant = "_".join(["ant_maze", name, reward, dynamics, fidelity] + ["obstacles"] * obstacles)
-    spec = _spec(variant, maze, max_steps, contact_forces, impl)
+    words = ["ant_maze", name, reward, dynamics, fidelity]
+    variant = "_".join(words + ["c"] * (engine == "c") + ["obstacles"] * obstacles)
+    spec = _spec(variant, maze, max_steps, contact_forces, engine)
     visual = Visual(partial(_visible_model, maze), lambda sim: sim.qpos, DT)
     return Task(spec, reset, partial(step, jax.tree.map(lambda x: x[0], variants)), visual)
 
@@ -91,7 +95,7 @@ def make_ant_mazes(
     contact_forces: bool = False,
     cell_scale: float = 4.0,
     fidelity: Fidelity = "gymnasium",
-    impl: Impl = "jax",
+    impl: Asked = "auto",
 ) -> Task:
     """Make one task of M ant mazes: environment i of a batch plays map i % M.
 
@@ -103,9 +107,10 @@ def make_ant_mazes(
     check_cell_scale(cell_scale)
     built = [maze_map.build(rows, cell_scale, obstacles, dynamics=dynamics) for rows in layouts]
     arenas = maze_map.stack(built)
-    functions = _functions(built, arenas, reward, dynamics, contact_forces, fidelity, impl)
+    engine = engine_for(impl, fidelity)
+    functions = _functions(built, arenas, reward, dynamics, contact_forces, fidelity, engine)
     name = f"ant_mazes_{len(built)}_{reward}_{dynamics}"
-    return deal(_spec(name, built[0], max_steps, contact_forces, impl), *functions)
+    return deal(_spec(name, built[0], max_steps, contact_forces, engine), *functions)
 
 
 def _functions(

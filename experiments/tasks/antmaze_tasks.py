@@ -26,7 +26,8 @@ class AntMazeOptions:
     contact_forces: bool = False  # observe them as well
     cell_scale: float = 4.0  # side of a cell, m
     fidelity: Literal["gymnasium", "fast"] = "gymnasium"  # C MuJoCo's physics, or a cheaper one
-    impl: Literal["jax", "warp", "c"] = "jax"  # engine; warp on NVIDIA GPUs, c on CPUs
+    # The engine, as of the locomotion tasks. Runs that do not name it had `jax`.
+    impl: Literal["auto", "jax", "warp", "c"] = field(default="auto", metadata={"unnamed": "jax"})
 
 
 def make_env(options: AntMazeOptions, obstacles: bool) -> Environment:

@@ -37,7 +37,7 @@ def test_an_ant_that_lands_on_an_obstacle_ends_its_episode():
     centres = maze.walls.reshape(-1, 2, 2).mean(axis=1)
     (obstacle,) = np.flatnonzero(maze.fatal)
     plain = np.abs(centres - centres[obstacle]).sum(axis=1).argmax()
-    task = make_ant_maze(ROOM, obstacles=True, cell_scale=CELL)
+    task = make_ant_maze(ROOM, obstacles=True, cell_scale=CELL, impl="jax")
 
     def play(place: jax.Array) -> tuple[jax.Array, jax.Array]:
         first = task.reset(jax.random.key(0)).sim
