@@ -29,8 +29,9 @@ class Programs(NamedTuple):
 
 
 def compile_all(setup: RunSetup, carry: Carry, keys: Any, eval_keys: Any, hparams: Any) -> Programs:
-    """Compile ahead of time, so that training time is training time. carry: from
-    `setup.abstract_state` and `sums_shapes`; the rest lives on the devices of the setup."""
+    """Compile ahead of time, so that training time is training time; the evaluation, while the
+    first epoch begins. carry: from `setup.abstract_state` and `sums_shapes`; the rest lives on the
+    devices of the setup."""
 
     def advance(carry: Carry, strides: jax.Array, slow_updates: jax.Array) -> tuple[Carry, None]:
         return setup.functions.advance(*carry, strides, slow_updates), None
@@ -42,9 +43,12 @@ def compile_all(setup: RunSetup, carry: Carry, keys: Any, eval_keys: Any, hparam
         lower_members(setup, advance, carry, count, count),
         devices.lower(setup.mesh, inspect, carry[0].agent, eval_keys),
     )
-    with ThreadPoolExecutor() as pool:
-        init, piece, evaluate = pool.map(Lowered.compile, lowered)
-    return Programs(init, piece, jax.jit(jax.vmap(setup.functions.means)), evaluate)
+    pool = ThreadPoolExecutor()
+    init, piece, evaluate = (pool.submit(program.compile) for program in lowered)
+    pool.shutdown(wait=False)
+    means = jax.jit(jax.vmap(setup.functions.means))
+    # The first evaluation is an epoch away: by then it is compiled.
+    return Programs(init.result(), piece.result(), means, lambda *given: evaluate.result()(*given))
 
 
 def lower_init(setup: RunSetup, state: TrainState, start: Any) -> Lowered:
