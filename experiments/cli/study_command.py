@@ -1,11 +1,12 @@
 """The command `study`: work at a study's queue, look at it, and report what it found."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tyro.conf import Positional
 
@@ -105,6 +106,12 @@ def _several(count: int, words: list[str]) -> int:
         if cores:
             os.sched_setaffinity(process.pid, {cores[number % len(cores)]})
         processes.append(process)
+
+    def pass_on(number: int, frame: Any) -> None:
+        for process in processes:
+            process.send_signal(number)
+
+    signal.signal(signal.SIGTERM, pass_on)
     try:
         return max(process.wait() for process in processes)
     except KeyboardInterrupt:  # which they were sent as well
