@@ -109,7 +109,7 @@ def test_part_that_breaks_down_costs_no_other_its_turn(tmp_path):
 def test_parts_measure_when_all_are_ready_and_one_at_a_time(tmp_path):
     code = (
         "log = open(json.loads(sys.argv[1])['out'] + '/order', 'a', buffering=1); "
-        "{wait}print('ready', flush=True); log.write('ready\\n'); sys.stdin.readline(); "
+        "{wait}log.write('ready\\n'); print('ready', flush=True); sys.stdin.readline(); "
         "log.write('begins\\n'); time.sleep(0.2); log.write('ends\\n')"
     )
     failures = played(
