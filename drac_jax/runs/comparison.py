@@ -69,7 +69,7 @@ def _train_one(session: Run, name: str) -> str:
     """Train one method. -> why it broke down, or nothing."""
     say = session.reporter.say
     try:
-        timings = _begin_or_go_on(session)["timings"]
+        timings = begin_or_go_on(session)["timings"]
     except ValueError as error:
         say(f"{name} broke down: {error}")
         return str(error)
@@ -78,7 +78,8 @@ def _train_one(session: Run, name: str) -> str:
     return ""
 
 
-def _begin_or_go_on(session: Run) -> dict[str, Any]:
+def begin_or_go_on(session: Run) -> dict[str, Any]:
+    """Start a run, or resume it where its folder says that it was begun. -> the summary."""
     is_begun = (session.folder / run_folder.CONFIG).exists()
     return session.resume() if is_begun else session.start()
 

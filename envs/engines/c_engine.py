@@ -207,4 +207,10 @@ def on_host(function: HostFunction, states: tuple[int, int], floats: int) -> Cal
     return once
 
 
+def controls_and_numbers(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Split [W, A + 1], as a function on the host is given them, into motor controls [W, A] and the
+    numbers of the models [W]."""
+    return inputs[:, :-1].astype(np.float64), inputs[:, -1].astype(int)
+
+
 NO_BITS = np.zeros(0, np.uint32)  # of what has no state yet

@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from importlib.resources import as_file, files
 from importlib.util import find_spec
@@ -19,6 +19,7 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints that NVIDIA's warp 
     from mujoco.mjx._src import collision_driver, smooth
     from mujoco.mjx._src.types import GeomType
 
+from envs.engines.collision_tables import swapped
 from envs.engines.observables import Observables
 
 Fidelity = Literal["gymnasium", "fast"]
@@ -239,12 +240,7 @@ _mjx_plane_capsule: Callable = collision_driver._COLLISION_FUNC[_PLANE_CAPSULE]
 _plane_capsule.ncon = _mjx_plane_capsule.ncon  # type: ignore[attr-defined]
 
 
-@contextlib.contextmanager
-def _contact_frames_as_in_c() -> Iterator[None]:
-    """Trace with our plane-capsule contacts; whoever uses MJX besides keeps MJX's."""
-    table: dict = collision_driver._COLLISION_FUNC
-    table[_PLANE_CAPSULE] = _plane_capsule
-    try:
-        yield
-    finally:
-        table[_PLANE_CAPSULE] = _mjx_plane_capsule
+# Traces with contact frames as in C.
+_contact_frames_as_in_c = partial(
+    swapped, collision_driver._COLLISION_FUNC, _PLANE_CAPSULE, _plane_capsule, _mjx_plane_capsule
+)

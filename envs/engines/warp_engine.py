@@ -4,9 +4,8 @@ MJX's own way to Warp hands its some 170 arrays to every physics step, and back.
 with Warp: JAX gives what an env step starts from, and gets what tasks look at.
 """
 
-import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -18,6 +17,8 @@ import warp as wp
 from mujoco.mjx.third_party import mujoco_warp as mjw
 from mujoco.mjx.third_party.mujoco_warp._src import collision_primitive
 from mujoco.mjx.third_party.mujoco_warp._src.types import GeomType, vec10
+
+from envs.engines.collision_tables import swapped
 
 STATE = dict.fromkeys(("qpos", "qvel", "qacc_warmstart", "ctrl"), wp.array2d[float])
 GEOMS = {
@@ -218,17 +219,11 @@ def _our_wrapper() -> Any:
 
 
 _PLANE_CAPSULE = (GeomType.PLANE, GeomType.CAPSULE)
-_their_wrapper = collision_primitive._PRIMITIVE_COLLISIONS[_PLANE_CAPSULE]
-_wrapper = _our_wrapper()
+_primitive_collisions: dict = collision_primitive._PRIMITIVE_COLLISIONS
+_their_wrapper = _primitive_collisions[_PLANE_CAPSULE]
 
 
-@contextlib.contextmanager
-def _contact_frames_as_in_c() -> Iterator[None]:
-    """Collide capsules with planes as MuJoCo does: see `mjx_engine._plane_capsule`. Whoever uses
-    Warp besides keeps Warp's."""
-    table: dict = collision_primitive._PRIMITIVE_COLLISIONS
-    table[_PLANE_CAPSULE] = _wrapper
-    try:
-        yield
-    finally:
-        table[_PLANE_CAPSULE] = _their_wrapper
+# Collides capsules with planes as MuJoCo does: see `mjx_engine._plane_capsule`.
+_contact_frames_as_in_c = partial(
+    swapped, _primitive_collisions, _PLANE_CAPSULE, _our_wrapper(), _their_wrapper
+)

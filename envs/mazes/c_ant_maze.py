@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 
 from envs.batching import TaskStep
-from envs.engines.c_engine import Simulator, compile_for_c, on_host
+from envs.engines.c_engine import Simulator, compile_for_c, controls_and_numbers, on_host
 from envs.engines.mjx_engine import Fidelity
 from envs.engines.observables import Observables
 from envs.locomotion.c_task import CSim
@@ -57,8 +57,7 @@ def _go(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Step W ants. inputs: [W, 9], action and number of the maze. -> states, and [W, 1 + O],
     whether it touches a fatal wall, and obs."""
-    ctrl, numbers = inputs[:, :-1].astype(np.float64), inputs[:, -1].astype(int)
-    after, seen = simulator.advance(states, ctrl, numbers)
+    after, seen = simulator.advance(states, *controls_and_numbers(inputs))
     return after, _look(simulator, seen)
 
 

@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 
 from envs.batching import TaskStep
-from envs.engines.c_engine import Simulator, compile_for_c, on_host
+from envs.engines.c_engine import Simulator, compile_for_c, controls_and_numbers, on_host
 from envs.locomotion.c_task import CSim
 from envs.mazes import maze_map
 from envs.mazes.maze_map import Arena, Dynamics, Maze
@@ -59,7 +59,7 @@ def _as_authors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Take two physics steps, look, and limit the speed. inputs: [W, 3], action and number of the
     maze. -> states, and [W, 6], obs and where the point was when its contacts were computed."""
-    after, seen = simulator.advance(states, *_parts(inputs))
+    after, seen = simulator.advance(states, *controls_and_numbers(inputs))
     obs = np.concatenate([seen.qpos, seen.qvel], axis=1)
     speed = np.abs(obs[:, 2:]).max(axis=1, keepdims=True)
     # MuJoCo lists the contacts of where a physics step began; to set a velocity lists them anew.
@@ -74,13 +74,8 @@ def _as_farama(
     """Limit each coordinate of the velocity, and take one physics step. As `_as_authors`."""
     limited = states.copy()
     limited[:, VELOCITY] = np.clip(states[:, VELOCITY], -MAX_SPEED, MAX_SPEED)
-    after, seen = simulator.advance(limited, *_parts(inputs))
+    after, seen = simulator.advance(limited, *controls_and_numbers(inputs))
     return after, np.concatenate([seen.qpos, seen.qvel, seen.xpos[:, 1, :2]], axis=1)
 
 
 MOVES = {"authors": _as_authors, "farama": _as_farama}
-
-
-def _parts(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split [W, A + 1] into motor controls and numbers of mazes."""
-    return inputs[:, :-1].astype(np.float64), inputs[:, -1].astype(int)

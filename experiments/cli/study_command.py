@@ -17,7 +17,7 @@ from experiments.cli import terminal
 from experiments.cli.options import parsing
 from experiments.cli.options.machine_options import Devices, set_up
 from experiments.studies import run_queue, slurm_jobs, study_report, study_tables
-from experiments.studies.catalogue import STUDIES, find_study
+from experiments.studies.catalogue import STUDIES
 from experiments.studies.study import Study
 
 Action = Literal["work", "status", "report", "submit"]
@@ -54,14 +54,15 @@ def study(words: list[str], began: float) -> int:
         return 0
     ranges.check_number("workers", asked.workers, "--workers")
     ranges.check_number("hours", asked.hours, "--hours")
-    chosen = find_study(asked.name)
+    chosen = STUDIES[asked.name]
     if asked.action == "status":
         terminal.print_table(HEADING, run_queue.status(chosen, asked.runs_dir), first="left")
         return 0
     if asked.action == "report":
         return _report(chosen, asked.runs_dir)
     if asked.action == "submit":
-        print(slurm_jobs.submit(chosen, asked.runs_dir, asked.workers, asked))
+        how = asked.cluster, asked.partition, asked.hours
+        print(slurm_jobs.submit(chosen, asked.runs_dir, asked.workers, *how))
         return 0
     if asked.workers > 1:
         return _several(asked.workers, words)

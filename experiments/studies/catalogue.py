@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from difflib import get_close_matches
 
 from drac_jax.algorithms.registry import DracOptions
 from drac_jax.runs.setup.experiment import EvalConfig, RunConfig
@@ -129,11 +128,3 @@ STUDIES = {
     study.name: study
     for study in (LOCOMOTION_CPU, MAZES, ESTIMATORS, LEVELS, LOCOMOTION_GPU, TRIAL)
 }
-
-
-def find_study(name: str) -> Study:
-    """Look up a study. Raises ValueError with the nearest names."""
-    if name not in STUDIES:
-        near = get_close_matches(name, STUDIES, n=3, cutoff=0.4) or list(STUDIES)
-        raise ValueError(f"study {name!r} is unknown; nearest: {', '.join(near)}")
-    return STUDIES[name]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from drac_jax.runs import comparison
 from drac_jax.runs.execution.runner import Run
 from drac_jax.runs.execution.stopping import Interrupted
 from drac_jax.runs.setup import run_setup
@@ -60,21 +61,20 @@ def _train(run: PlannedRun, place: Path, reporter: Reporter, deadline: float | N
     folder = place / run.name
     (folder / BROKEN).unlink(missing_ok=True)
     reporter.say(f"{run.name}: {run.experiment_name} [{run.preset}] -> {folder}")
+    stopped = False
     try:
-        if not (folder / run_folder.SUMMARY).exists():
+        if not comparison.is_finished(folder):
             setup, _ = run_setup.prepare(run.experiment, run.config, run.preset)
-            one = Run(setup, folder, reporter, deadline)
-            begun = (folder / run_folder.CONFIG).exists()
-            summary = one.resume() if begun else one.start()
-            speed = summary["timings"]["env_steps_per_s"]
+            session = Run(setup, folder, reporter, deadline)
+            speed = comparison.begin_or_go_on(session)["timings"]["env_steps_per_s"]
             reporter.say(f"{run.name}: done, {speed:,.0f} env steps/s")
-            if one.stop.asked:
-                run_record.write(run, place)
-                raise Interrupted(f"stopped after {run.name}, all saved")
+            stopped = session.stop.asked
         run_record.write(run, place)
     except ValueError as error:
         reporter.say(f"{run.name} broke down: {error}")
         (folder / BROKEN).write_text(f"{error}\n")
+    if stopped:
+        raise Interrupted(f"stopped after {run.name}, all saved")
 
 
 def status(study: Study, runs_dir: Path) -> list[list[str]]:

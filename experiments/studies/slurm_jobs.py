@@ -2,29 +2,25 @@
 
 import time
 from pathlib import Path
-from typing import Any, Protocol
 
 from drac_jax.runs.execution.stopping import Interrupted
 from drac_jax.runs.storage.console import Reporter
 from experiments.studies import run_queue
-from experiments.studies.catalogue import find_study
+from experiments.studies.catalogue import STUDIES
 from experiments.studies.study import Study
 
 JOBS = "jobs"
 MARGIN = 300.0  # seconds before a job's end
 
 
-class Asked(Protocol):
-    """What a job is given: cluster, `slurm` or `local`; partition, of Slurm; hours."""
+def submit(
+    study: Study, runs_dir: Path, jobs: int, cluster: str, partition: str | None, hours: float
+) -> str:
+    """Queue jobs that work at the study.
 
-    cluster: str
-    partition: str | None
-    hours: float
-
-
-def submit(study: Study, runs_dir: Path, jobs: int, asked: Any) -> str:
-    """Queue jobs that work at the study. asked: `Asked`. -> what to tell the user. Raises
-    ValueError without submitit, or without Slurm."""
+    cluster: `slurm` or `local`; partition: of Slurm; hours: that a job may take. -> what to tell
+    the user. Raises ValueError without submitit, or without Slurm.
+    """
     try:
         import submitit
     except ImportError:
@@ -34,11 +30,11 @@ def submit(study: Study, runs_dir: Path, jobs: int, asked: Any) -> str:
     place = run_queue.place_of(study, runs_dir).absolute()
     (place / JOBS).mkdir(parents=True, exist_ok=True)
     try:
-        executor = submitit.AutoExecutor(place / JOBS, cluster=asked.cluster)
-        executor.update_parameters(timeout_min=round(asked.hours * 60), name=study.name)
-        if asked.partition:
-            executor.update_parameters(slurm_partition=asked.partition)
-        seconds = asked.hours * 3600.0 - MARGIN
+        executor = submitit.AutoExecutor(place / JOBS, cluster=cluster)
+        executor.update_parameters(timeout_min=round(hours * 60), name=study.name)
+        if partition:
+            executor.update_parameters(slurm_partition=partition)
+        seconds = hours * 3600.0 - MARGIN
         sent = [
             executor.submit(work, study.name, str(runs_dir.absolute()), seconds)
             for _ in range(jobs)
@@ -53,7 +49,7 @@ def work(name: str, runs_dir: str, seconds: float) -> str:
     """Work at a study, as a job does. -> how it ended."""
     deadline = time.monotonic() + seconds
     try:
-        run_queue.work(find_study(name), Path(runs_dir), Reporter(), deadline)
+        run_queue.work(STUDIES[name], Path(runs_dir), Reporter(), deadline)
     except Interrupted as stop:
         return str(stop)
     return "nothing is left"

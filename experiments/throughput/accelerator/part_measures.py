@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -64,7 +64,7 @@ def warm(contenders: list[timing.Contender]) -> dict[str, float]:
         return {c.name: s for c, s in zip(contenders, pool.map(first, contenders), strict=True)}
 
 
-def figures(made: list[Figure], repeats: int, traced: bool = True) -> Measure:
+def figures(made: list[Figure], repeats: int) -> Measure:
     """Compile the contenders, and measure them in turn; each is profiled once at the end."""
     contenders = [figure[0] for figure in made]
     firsts = warm(contenders)
@@ -72,10 +72,9 @@ def figures(made: list[Figure], repeats: int, traced: bool = True) -> Measure:
     def measure() -> Found:
         timings = timing.side_by_side(contenders, repeats)
         rows = [_row(t, *figure[1:]) for t, figure in zip(timings, made, strict=True)]
-        more = {"first_calls_s": firsts, "seconds": {t.name: t.seconds for t in timings}}
-        if traced:
-            more["traces"] = {c.name: _trace(c) for c in contenders}
-        return Found(rows, more)
+        seconds = {t.name: t.seconds for t in timings}
+        traces = {c.name: _trace(c) for c in contenders}
+        return Found(rows, {"first_calls_s": firsts, "seconds": seconds, "traces": traces})
 
     return measure
 
@@ -132,7 +131,7 @@ def update(
 
     def prepare(request: Request) -> Measure:
         python = request.torch_python if beside_torch else None
-        told = drac_update.replace(options, torch_python=python)
+        told = replace(options, torch_python=python)
         made: list[Figure] = [
             (drac_update.contender(e, p, told), f"update, {e}, {p}", "us", 1e6, False)
             for e, p in contenders

@@ -1,6 +1,5 @@
 """The time until a run's evaluation reaches a return, compiling included."""
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -37,12 +36,8 @@ def time_to_return(name: str, preset: str, target: float, limit: float, *words: 
 
 
 def _new_records(folder: Path, seen: int, seconds: float) -> list[dict[str, float]]:
-    records = [
-        json.loads(line)
-        for path in folder.rglob(run_folder.METRICS)
-        for line in path.read_text().splitlines(keepends=True)
-        if line.endswith("\n")
-    ]
+    paths = folder.rglob(run_folder.METRICS)
+    records = [record for path in paths for record in run_folder.read_records(path)]
     return [
         {
             "seconds": seconds,

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 WORKER = "experiments.throughput.accelerator.worker"
 
@@ -29,21 +29,23 @@ class Limits:
 
 
 class Player:
-    """One part's process. What it says is put into `said` as (name, line), None at its end."""
+    """One part's process. That it is ready, and that it ended, is put into `said` as (name,
+    True) and (name, False)."""
 
     def __init__(
         self, request: Mapping[str, Any], environment: Mapping[str, str], said: Any, module: str
     ):
-        self.name, self.out = request["part"], Path(request["out"])
-        self.log: IO[str] = (self.out / f"{self.name}.log").open("w")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", module, json.dumps(dict(request))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-            env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | dict(environment),
-        )
+        self.name = request["part"]
+        self.log = Path(request["out"]) / f"{self.name}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module, json.dumps(dict(request))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | dict(environment),
+            )
         threading.Thread(target=self._listen, args=(said,), daemon=True).start()
 
     def _listen(self, said: Any) -> None:
@@ -64,8 +66,7 @@ class Player:
 
     def failure(self) -> str:
         """Quote the last line of its log."""
-        self.log.close()
-        lines = [x for x in (self.out / f"{self.name}.log").read_text().splitlines() if x.strip()]
+        lines = [line for line in self.log.read_text().splitlines() if line.strip()]
         return f"broke down: {lines[-1] if lines else f'exit {self.process.returncode}'}"
 
     def stop(self, why: str) -> str:

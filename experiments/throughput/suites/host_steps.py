@@ -81,8 +81,4 @@ def measure(options: Options) -> None:
             for ours, alone in zip(timings[::2], timings[1::2], strict=True)
         ),
     ]
-    content = {t.name: t.seconds for t in timings}
-    name = f"host_{timing.NUMBERS.get(timing.cores(), timing.cores())}_core"
-    text = "\n".join(lines)
-    print(text)
-    print(f"written to {timing.save(options.out, name, content, text)}")
+    timing.report_suite(options.out, "host", timings, "\n".join(lines))
