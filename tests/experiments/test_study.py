@@ -157,6 +157,9 @@ def test_submitted_job_trains_what_is_left(tmp_path, undisturbed):
     assert main(words) == 0
     (log,) = (place / slurm_jobs.JOBS).glob("*submitted.pkl")
     job = submitit.LocalJob(place / slurm_jobs.JOBS, log.name.partition("_")[0])
+    late = time.monotonic() + 600  # a job known by its number alone counts as ended
+    while not job.paths.result_pickle.exists() and time.monotonic() < late:
+        time.sleep(0.2)
     assert job.result() == "nothing is left"
     assert comparable(place) == comparable(undisturbed)
 
