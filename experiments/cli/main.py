@@ -63,19 +63,19 @@ def _command(name: str) -> Callable[[list[str], float], int]:
         advice = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"command {name!r} is unknown; {advice}use one of {', '.join(COMMANDS)}")
     module, function = COMMANDS[name]
-    return getattr(import_module(f"experiments.cli.{module}"), function)
+    return getattr(import_module(f"experiments.cli.commands.{module}"), function)
 
 
 def _overview(words: list[str]) -> int:
     """Print the commands, or what tyro makes of all of them: a shell's completion."""
-    from experiments.cli import (  # heavy, and many
+    from experiments.cli.commands import (  # heavy, and many
         compare_command,
         saved_run_commands,
         train_command,
     )
-    from experiments.cli.bench_command import Bench
-    from experiments.cli.other_commands import List
-    from experiments.cli.study_command import StudyOptions
+    from experiments.cli.commands.bench_command import Bench
+    from experiments.cli.commands.other_commands import List
+    from experiments.cli.commands.study_command import StudyOptions
 
     kind, default, config = train_command.options(train_command.Train, [])
     folder = Path("FOLDER")

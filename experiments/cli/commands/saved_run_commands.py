@@ -22,8 +22,8 @@ from drac_jax.training.evaluate import Episodes
 from drac_jax.types import Visual
 from experiments import find
 from experiments.cli import terminal
+from experiments.cli.commands.train_command import BARE_RUN
 from experiments.cli.options import parsing
-from experiments.cli.train_command import BARE_RUN
 
 
 @dataclass(frozen=True)
