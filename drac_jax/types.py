@@ -43,7 +43,9 @@ class Scene(NamedTuple):
 
 class EnvSpec(NamedTuple):
     """Sizes and names of an environment. `scene` implies that obs[:2] is the position in it.
-    host_callback: JAX calls the simulator on the host, which is one device's alone."""
+    host_callback: JAX calls the simulator on the host, which is one device's alone. actor_obs,
+    critic_obs: the columns of obs, from the first to before the last, that each sees; None: all.
+    """
 
     name: str
     obs_size: int
@@ -52,6 +54,8 @@ class EnvSpec(NamedTuple):
     num_goals: int = 0
     scene: Scene | None = None
     host_callback: bool = False
+    actor_obs: tuple[int, int] | None = None
+    critic_obs: tuple[int, int] | None = None
 
 
 @struct.dataclass
