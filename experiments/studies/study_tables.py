@@ -4,6 +4,7 @@ A folder of a comparison holds its compare.json, and the summary.json of each me
 <method>.json; one of a study of the catalogue holds its records.
 """
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from drac_jax.figures import method_table
 from drac_jax.runs.comparison import COMPARISON
 from drac_jax.runs.storage import run_folder
 from experiments.studies import run_record, study_report
+from experiments.studies.catalogue import STUDIES
 
 RESULTS = Path(__file__).parents[1] / "results"
 MEASURES = {
@@ -82,9 +84,14 @@ def table_of(folder: Path) -> str:
 
 
 def tables(name: str = "") -> dict[str, str]:
-    """Make the tables of all studies, or of one. Raises ValueError for an unknown study."""
+    """Make the tables of all kept results, or of one. Raises ValueError for a name that is neither
+    of results nor of a study."""
     folders = sorted(path for path in RESULTS.iterdir() if path.is_dir())
     found = {folder.name: table for folder in folders if (table := table_of(folder))}
     if name and name not in found:
-        raise ValueError(f"study {name!r} is unknown; use one of {', '.join(found)}")
+        near = get_close_matches(name, [*STUDIES, *found], n=3, cutoff=0.0)
+        raise ValueError(
+            f"study {name!r} is unknown; nearest: {', '.join(near)}. Studies to train: "
+            f"{', '.join(STUDIES)}; kept results: {', '.join(found)}"
+        )
     return {name: found[name]} if name else found

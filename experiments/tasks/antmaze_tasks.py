@@ -70,13 +70,22 @@ def _experiments(layout: Literal["simple", "medium", "hard"], eval: EvalConfig) 
             epochs=50,
         ),
     )
+    # Several environments share the price of a call to C MuJoCo; a quarter as many updates.
+    cpu = replace(
+        default,
+        hparams=fast.hparams,
+        train=TrainConfig(
+            env_steps=1_000_000, num_envs=16, held_envs=8, updates_per_iteration=4, epochs=50
+        ),
+    )
     amortized = Experiment(
         name=f"antmaze_{layout}_amortized",
         summary=f"ant maze, {layout} map, dense reward",
         method="amortized",
         make_env=make_env,
-        presets={"paper": paper, "default": default, "fast": fast},
+        presets={"paper": paper, "default": default, "fast": fast, "cpu": cpu},
         make_perturbed=make_perturbed,
+        suited={"cpu": "cpu"},
     )
     return every_method(amortized, maze_settings(layout))
 

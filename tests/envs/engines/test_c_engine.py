@@ -164,3 +164,18 @@ def test_another_processor_is_refused(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     with pytest.raises(ValueError, match="impl='c'.*is a gpu; use"):
         make_locomotion("hopper", impl="c")
+
+
+def test_models_of_ones_own_may_have_what_mjx_cannot_collide(tmp_path):
+    spec = gymnasium_spec("hopper.xml")
+    can = mujoco.mjtGeom.mjGEOM_CYLINDER
+    spec.worldbody.add_geom(name="can", type=can, size=[0.1, 0.2, 0.0], pos=[0.4, 0.0, 0.3])
+    spec.compile()
+    path = tmp_path / "hopper.xml"
+    path.write_text(spec.to_xml())
+    own, bare = make_locomotion("hopper", xml_file=str(path), impl="c"), task_of("hopper")
+    first = bare.reset(jax.random.key(0))
+    pushed = jnp.ones((20, 3))
+    ours, theirs = (jax.jit(partial(play, task))(first.sim, pushed) for task in (own, bare))
+    assert jnp.isfinite(ours.obs).all()
+    assert abs(ours.obs - theirs.obs).max() > 1e-3  # it runs into the can
