@@ -12,6 +12,15 @@ from drac_jax.types import Environment
 from envs.mazes import maze_map, perturb
 from experiments.tasks.every_method import every_method, maze_settings
 
+# As the fast preset of the point mazes: half of the environments hold their latents.
+FAST_TRAIN = TrainConfig(
+    env_steps=8_000_000, num_envs=256, held_envs=128, updates_per_iteration=8, epochs=50
+)
+# Several environments share the price of a call to C MuJoCo.
+CPU_TRAIN = TrainConfig(
+    env_steps=1_000_000, num_envs=16, held_envs=8, updates_per_iteration=4, epochs=50
+)
+
 
 @dataclass(frozen=True)
 class AntMazeOptions:
@@ -57,27 +66,13 @@ def _experiments(layout: Literal["simple", "medium", "hard"], eval: EvalConfig) 
         eval=eval,
     )
     default = replace(paper, env=AntMazeOptions(layout), algorithm=DracOptions())
-    # As the fast preset of the point mazes: half of the environments hold their latents.
     fast = replace(
         default,
         env=AntMazeOptions(layout, fidelity="fast"),
         hparams=DracHParams(beta=0.72, gamma=0.98, critic_lr=1e-3, tau=0.02),
-        train=TrainConfig(
-            env_steps=8_000_000,
-            num_envs=256,
-            held_envs=128,
-            updates_per_iteration=8,
-            epochs=50,
-        ),
+        train=FAST_TRAIN,
     )
-    # Several environments share the price of a call to C MuJoCo; a quarter as many updates.
-    cpu = replace(
-        default,
-        hparams=fast.hparams,
-        train=TrainConfig(
-            env_steps=1_000_000, num_envs=16, held_envs=8, updates_per_iteration=4, epochs=50
-        ),
-    )
+    cpu = replace(default, hparams=fast.hparams, train=CPU_TRAIN)
     amortized = Experiment(
         name=f"antmaze_{layout}_amortized",
         summary=f"ant maze, {layout} map, dense reward",

@@ -30,8 +30,9 @@ def test_tables_of_the_records_are_printed(capsys):
 
 
 def test_a_study_that_there_is_not_is_answered_with_those_there_are(capsys):
-    assert main(["study", "multigoal"]) == 2
-    assert "use one of mario" in capsys.readouterr().err
+    assert main(["study", "locomotoin_cpu"]) == 2
+    said = capsys.readouterr().err
+    assert "nearest: locomotion_cpu" in said and "kept results: mario" in said
 
 
 @pytest.mark.parametrize("name", TABLES)
