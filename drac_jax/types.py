@@ -115,12 +115,14 @@ class Actor(NamedTuple):
     init: (key, obs_size) -> params.
     latent: (key, shape) -> z, a pytree whose leaves start with `shape`.
     apply: (params, obs [..., O], z) -> action [..., A] in [-1, 1]; leading axes broadcast.
+    law: of the numbers of z, as `Algorithm.laws` has it.
     """
 
     action_size: int
     init: Callable[[jax.Array, int], Params]
     latent: Callable[[jax.Array, tuple[int, ...]], Any]
     apply: Callable[[Params, jax.Array, Any], jax.Array]
+    law: str = "unknown"
 
 
 class Algorithm(NamedTuple):
@@ -133,6 +135,10 @@ class Algorithm(NamedTuple):
     num_minibatches: critic steps that one call of `update` stands for.
     slow_update: (agent, minibatches [1, B, ...], key) -> (agent, metrics), work too slow for every
     update, or None; slow_period: updates between two of them.
+    latent, decide: the two parts of `act`, for whoever draws by other means (an exported policy):
+    (key, shape) -> z, a pytree whose leaves start with `shape`, and (agent, obs [E, O], z of
+    shape (E,)) -> action [E, A]. laws: of the numbers of each leaf of z, by the name that
+    jax.random has for it, with its bounds: "normal", "truncated_normal -3 3", "randint 0 10".
     """
 
     init: Callable[[jax.Array, Any, int], Any]
@@ -142,3 +148,6 @@ class Algorithm(NamedTuple):
     num_minibatches: int = 1
     slow_update: Callable[[Any, Transition, jax.Array], tuple[Any, Metrics]] | None = None
     slow_period: int = 0
+    latent: Callable[[jax.Array, tuple[int, ...]], Any] | None = None
+    decide: Callable[[Any, jax.Array, Any], jax.Array] | None = None
+    laws: tuple[str, ...] = ()

@@ -36,4 +36,5 @@ def amortized(
     def apply(params: Params, obs: jax.Array, z: jax.Array) -> jax.Array:
         return jnp.tanh(network.apply(params, obs, z))
 
-    return Actor(action_size, init, latent, apply)
+    name = getattr(law, "__name__", "unknown")
+    return Actor(action_size, init, latent, apply, name)

@@ -93,7 +93,7 @@ def diffusion(
     def apply(params: Params, obs: jax.Array, z: jax.Array) -> jax.Array:
         return chain(networks, params, obs, z, remat)
 
-    return Actor(action_size, init, latent, apply)
+    return Actor(action_size, init, latent, apply, "normal")
 
 
 def chain(

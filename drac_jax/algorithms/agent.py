@@ -1,5 +1,6 @@
 """What every agent has: an actor, twin critics, and their target, which starts as a copy."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,18 @@ class Networks(NamedTuple):
     critic: Trainable
     target_critic: Params
     hparams: Any
+
+
+def acting(
+    latent: Callable[[jax.Array, tuple[int, ...]], Any],
+    decide: Callable[[Any, jax.Array, Any], jax.Array],
+) -> Callable[[Any, jax.Array, jax.Array], jax.Array]:
+    """Make an algorithm's `act` of its two parts: draw a latent per observation, then decide."""
+
+    def act(agent: Any, obs: jax.Array, key: jax.Array) -> jax.Array:
+        return decide(agent, obs, latent(key, obs.shape[:-1]))
+
+    return act
 
 
 def init_networks(key: jax.Array, actor: Any, critic: Any, hparams: Any, obs_size: int) -> Networks:

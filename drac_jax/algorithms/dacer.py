@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from drac_jax.algorithms import coefficient
-from drac_jax.algorithms.agent import init_networks
+from drac_jax.algorithms.agent import acting, init_networks
 from drac_jax.diversity import mixture_entropy
 from drac_jax.networks import critics, distributional, optim
 from drac_jax.networks.distributional import DistributionalTwin
@@ -103,8 +103,11 @@ def make_dacer(
     check(mixture_components, entropy_samples, entropy_period)
     nets = DacerNetworks(actor, distributional.distributional_twin(critic_hidden, style), squash)
 
-    def act(agent: DacerAgent, obs: jax.Array, key: jax.Array) -> jax.Array:
-        return sample(agent, nets, obs, draw(actor, key, obs.shape[:-1]))
+    def latent(key: jax.Array, shape: tuple[int, ...]) -> Draws:
+        return draw(actor, key, shape)
+
+    def decide(agent: DacerAgent, obs: jax.Array, draws: Draws) -> jax.Array:
+        return sample(agent, nets, obs, draws)
 
     def update(
         agent: DacerAgent, minibatches: Transition, key: jax.Array
@@ -122,12 +125,15 @@ def make_dacer(
 
     return Algorithm(
         init=lambda key, hparams, obs_size: init_agent(key, nets, hparams, obs_size),
-        act=act,
+        act=acting(latent, decide),
         mode=lambda agent, obs: best_of_samples(agent, nets, obs),
         update=update,
         num_minibatches=2,
         slow_update=slow_update,
         slow_period=entropy_period,
+        latent=latent,
+        decide=decide,
+        laws=(actor.law, "normal"),
     )
 
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from drac_jax.algorithms import coefficient
-from drac_jax.algorithms.agent import init_networks
+from drac_jax.algorithms.agent import acting, init_networks
 from drac_jax.diversity.distance import Diversity, as_beta, target_diversity
 from drac_jax.networks import critics, optim
 from drac_jax.networks.mlp import FLOAT32, Style
@@ -92,8 +92,8 @@ def make_drac(
     def init(key: jax.Array, hparams: DracHParams, obs_size: int) -> DracAgent:
         return init_agent(key, nets, hparams, obs_size)
 
-    def act(agent: DracAgent, obs: jax.Array, key: jax.Array) -> jax.Array:
-        return actor.apply(agent.actor.params, obs, actor.latent(key, obs.shape[:-1]))
+    def decide(agent: DracAgent, obs: jax.Array, z: Any) -> jax.Array:
+        return actor.apply(agent.actor.params, obs, z)
 
     def mode(agent: DracAgent, obs: jax.Array) -> jax.Array:
         return best_of_samples(agent, nets, obs)
@@ -105,7 +105,8 @@ def make_drac(
         latents = actor.latent(key, (2, diversity.num_samples, *batch.reward.shape))
         return update_step(agent, nets, batch, latents)
 
-    return Algorithm(init, act, mode, update)
+    act, laws = acting(actor.latent, decide), (actor.law,)
+    return Algorithm(init, act, mode, update, latent=actor.latent, decide=decide, laws=laws)
 
 
 def init_agent(

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from drac_jax.actors import stein_actor
-from drac_jax.algorithms.agent import init_networks
+from drac_jax.algorithms.agent import acting, init_networks
 from drac_jax.networks import critics, optim
 from drac_jax.networks.mlp import FLOAT32, Style
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
@@ -50,6 +50,14 @@ class S2acAgent(NamedTuple):
     critic: Trainable
     target_critic: Params
     hparams: S2acHParams
+
+
+class Draws(NamedTuple):
+    """What makes an action of an observation. noise: [..., n, A], where the particles start;
+    choice: [...] int, which of them acts."""
+
+    noise: jax.Array
+    choice: jax.Array
 
 
 class S2acNetworks(NamedTuple):
@@ -77,12 +85,15 @@ def make_s2ac(
     def init(key: jax.Array, hparams: S2acHParams, obs_size: int) -> S2acAgent:
         return init_agent(key, nets, hparams, obs_size)
 
-    def act(agent: S2acAgent, obs: jax.Array, key: jax.Array) -> jax.Array:
+    def latent(key: jax.Array, shape: tuple[int, ...]) -> Draws:
         noise_key, choice_key = jax.random.split(key)
-        noise = start.noise(noise_key, (particles, *obs.shape[:-1]))
-        choice = jax.random.randint(choice_key, obs.shape[:-1], 0, particles)
-        actions, _ = sample(agent, nets, obs, noise)
-        return jnp.take_along_axis(actions, choice[None, :, None], axis=0)[0]
+        noise = start.noise(noise_key, (particles, *shape))
+        choice = jax.random.randint(choice_key, shape, 0, particles)
+        return Draws(jnp.moveaxis(noise, 0, -2), choice)
+
+    def decide(agent: S2acAgent, obs: jax.Array, draws: Draws) -> jax.Array:
+        actions, _ = sample(agent, nets, obs, jnp.moveaxis(draws.noise, -2, 0))
+        return jnp.take_along_axis(actions, draws.choice[None, :, None], axis=0)[0]
 
     def mode(agent: S2acAgent, obs: jax.Array) -> jax.Array:
         noise = start.noise(jax.random.key(0), (particles, 1))
@@ -94,7 +105,10 @@ def make_s2ac(
         noise = start.noise(key, (2, particles, *batch.reward.shape))
         return update_step(agent, nets, batch, noise)
 
-    return Algorithm(init, act, mode, update)
+    act = acting(latent, decide)
+    laws = (f"truncated_normal {-stein_actor.NOISE_LIMIT:g} {stein_actor.NOISE_LIMIT:g}",)
+    laws += (f"randint 0 {particles}",)
+    return Algorithm(init, act, mode, update, latent=latent, decide=decide, laws=laws)
 
 
 def check(particles: int, svgd_steps: int) -> None:

@@ -19,7 +19,7 @@ from flax import struct
 
 from drac_jax.actors.gaussian_actor import Gaussian
 from drac_jax.algorithms import coefficient
-from drac_jax.algorithms.agent import init_networks
+from drac_jax.algorithms.agent import acting, init_networks
 from drac_jax.networks import critics, optim
 from drac_jax.networks.mlp import FLOAT32, Style
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
@@ -64,8 +64,8 @@ def make_sac(
     def init(key: jax.Array, hparams: SacHParams, obs_size: int) -> SacAgent:
         return init_agent(key, nets, hparams, obs_size)
 
-    def act(agent: SacAgent, obs: jax.Array, key: jax.Array) -> jax.Array:
-        return actor.sample(agent.actor.params, obs, actor.latent(key, obs.shape[:-1]))[0]
+    def decide(agent: SacAgent, obs: jax.Array, eps: jax.Array) -> jax.Array:
+        return actor.sample(agent.actor.params, obs, eps)[0]
 
     def mode(agent: SacAgent, obs: jax.Array) -> jax.Array:
         return jnp.tanh(actor.moments(agent.actor.params, obs)[0])
@@ -76,7 +76,8 @@ def make_sac(
         batch = jax.tree.map(lambda x: x[0], minibatches)
         return update_step(agent, nets, batch, actor.latent(key, (2, *batch.reward.shape)))
 
-    return Algorithm(init, act, mode, update)
+    act, laws = acting(actor.latent, decide), ("normal",)
+    return Algorithm(init, act, mode, update, latent=actor.latent, decide=decide, laws=laws)
 
 
 def init_agent(key: jax.Array, nets: SacNetworks, hparams: SacHParams, obs_size: int) -> SacAgent:

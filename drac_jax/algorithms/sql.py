@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import struct
 
-from drac_jax.algorithms.agent import init_networks
+from drac_jax.algorithms.agent import acting, init_networks
 from drac_jax.diversity import rbf_kernel
 from drac_jax.networks import critics, optim
 from drac_jax.networks.mlp import FLOAT32, Style, in_parts
@@ -74,8 +74,8 @@ def make_sql(
     def init(key: jax.Array, hparams: SqlHParams, obs_size: int) -> SqlAgent:
         return init_agent(key, nets, hparams, obs_size)
 
-    def act(agent: SqlAgent, obs: jax.Array, key: jax.Array) -> jax.Array:
-        return actor.apply(agent.actor.params, obs, actor.latent(key, obs.shape[:-1]))
+    def decide(agent: SqlAgent, obs: jax.Array, z: Any) -> jax.Array:
+        return actor.apply(agent.actor.params, obs, z)
 
     def mode(agent: SqlAgent, obs: jax.Array) -> jax.Array:
         latents = actor.latent(jax.random.key(0), (MODE_SAMPLES, 1))
@@ -87,7 +87,8 @@ def make_sql(
         latents = actor.latent(key, (3, particles, *batch.reward.shape))
         return update_step(agent, nets, batch, latents)
 
-    return Algorithm(init, act, mode, update)
+    act, laws = acting(actor.latent, decide), (actor.law,)
+    return Algorithm(init, act, mode, update, latent=actor.latent, decide=decide, laws=laws)
 
 
 def init_agent(key: jax.Array, nets: SqlNetworks, hparams: SqlHParams, obs_size: int) -> SqlAgent:

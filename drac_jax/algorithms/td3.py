@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from drac_jax.algorithms.agent import init_networks
+from drac_jax.algorithms.agent import acting, init_networks
 from drac_jax.networks import critics, optim
 from drac_jax.networks.mlp import FLOAT32, MLP, Style
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
@@ -78,10 +78,12 @@ def make_td3(
     actor = DeterministicActor(action_size, MLP((*hidden, action_size), style))
     nets = Td3Networks(actor, critics.twin_critic(hidden, style))
 
-    def act(agent: Td3Agent, obs: jax.Array, key: jax.Array) -> jax.Array:
-        action = actor.apply(agent.actor.params, obs)
-        noise = agent.hparams.exploration_noise * jax.random.normal(key, action.shape)
-        return jnp.clip(action + noise, -1.0, 1.0)
+    def latent(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        return jax.random.normal(key, (*shape, action_size))
+
+    def decide(agent: Td3Agent, obs: jax.Array, eps: jax.Array) -> jax.Array:
+        noise = agent.hparams.exploration_noise * eps
+        return jnp.clip(actor.apply(agent.actor.params, obs) + noise, -1.0, 1.0)
 
     def update(
         agent: Td3Agent, minibatches: Transition, key: jax.Array
@@ -91,10 +93,13 @@ def make_td3(
 
     return Algorithm(
         init=partial(init_agent, nets=nets),
-        act=act,
+        act=acting(latent, decide),
         mode=lambda agent, obs: actor.apply(agent.actor.params, obs),
         update=update,
         num_minibatches=2,
+        latent=latent,
+        decide=decide,
+        laws=("normal",),
     )
 
 
