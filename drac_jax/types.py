@@ -133,6 +133,8 @@ class Algorithm(NamedTuple):
     num_minibatches: critic steps that one call of `update` stands for.
     slow_update: (agent, minibatches [1, B, ...], key) -> (agent, metrics), work too slow for every
     update, or None; slow_period: updates between two of them.
+    observe: (agent, transition, leaves [E, ...], done [E], broken [E]) -> agent, what it keeps of
+    every step that is taken to collect data, or None; broken as in EnvState.
     """
 
     init: Callable[[jax.Array, Any, int], Any]
@@ -142,3 +144,4 @@ class Algorithm(NamedTuple):
     num_minibatches: int = 1
     slow_update: Callable[[Any, Transition, jax.Array], tuple[Any, Metrics]] | None = None
     slow_period: int = 0
+    observe: Callable[[Any, Transition, jax.Array, jax.Array], Any] | None = None
