@@ -139,6 +139,8 @@ class Algorithm(NamedTuple):
     (key, shape) -> z, a pytree whose leaves start with `shape`, and (agent, obs [E, O], z of
     shape (E,)) -> action [E, A]. laws: of the numbers of each leaf of z, by the name that
     jax.random has for it, with its bounds: "normal", "truncated_normal -3 3", "randint 0 10".
+    observe: (agent, transition, leaves [E, ...], done [E], broken [E]) -> agent, what it keeps of
+    every step that is taken to collect data, or None; broken as in EnvState.
     """
 
     init: Callable[[jax.Array, Any, int], Any]
@@ -151,3 +153,4 @@ class Algorithm(NamedTuple):
     latent: Callable[[jax.Array, tuple[int, ...]], Any] | None = None
     decide: Callable[[Any, jax.Array, Any], jax.Array] | None = None
     laws: tuple[str, ...] = ()
+    observe: Callable[[Any, Transition, jax.Array, jax.Array], Any] | None = None

@@ -25,6 +25,8 @@ from drac_jax.runs.storage.checkpoint import Checkpoints
 from drac_jax.runs.storage.console import Reporter
 from drac_jax.training import sweep
 from drac_jax.training.evaluate import Episodes, make_evaluate
+from drac_jax.training.schedule import TrainConfig
+from drac_jax.training.wrappers.wrapping import wrapped
 from drac_jax.types import Algorithm, Environment, EnvSpec
 
 MAPS_DRAWN = 8
@@ -78,7 +80,8 @@ def load_agent(folder: Path, member: int) -> tuple[Algorithm, Any]:
     sizes = {name: kept[name] for name in EnvSpec._fields if name in kept}
     options = exp.from_dict(method.options, identity["config"]["algorithm"])
     hparams = exp.from_dict(method.hparams, identity["config"]["hparams"])
-    algorithm = method.make(EnvSpec(**sizes), options)
+    train = exp.from_dict(TrainConfig(), identity["config"]["train"])
+    algorithm = wrapped(method.make(EnvSpec(**sizes), options), train)
     count = _count_members(identity["config"])
     if not 0 <= member < count:
         raise ValueError(f"member={member} must be in 0..{count - 1}: the run has {count}")

@@ -16,6 +16,7 @@ from drac_jax.training import replay as ring
 from drac_jax.training.replay import Replay
 from drac_jax.training.rollout import env_step
 from drac_jax.training.schedule import Schedule, TrainConfig, check, make_schedule, replay_rows
+from drac_jax.training.wrappers.wrapping import wrapped
 from drac_jax.types import Algorithm, Environment, EnvState, Metrics, Transition
 
 
@@ -52,6 +53,7 @@ class Train(NamedTuple):
     advance: (TrainState, Sums, strides, slow updates after them) -> (TrainState, Sums); a stride is
     `schedule.stride` iterations, and a slow update is due after every `schedule.segment` of them.
     means: (Sums of an epoch) -> metrics.
+    algorithm: that of the agents, wrapped in what the config asks for: what acts with them.
     """
 
     init: Callable[[jax.Array, Any], TrainState]
@@ -60,6 +62,7 @@ class Train(NamedTuple):
     no_sums: Callable[[TrainState], Sums]
     advance: Callable[[TrainState, Sums, Any, Any], tuple[TrainState, Sums]]
     means: Callable[[Sums], Metrics]
+    algorithm: Algorithm
 
 
 class _Run(NamedTuple):
@@ -81,6 +84,7 @@ def make_train(env: Environment, algorithm: Algorithm, config: TrainConfig) -> T
     _check_obs(env, config.num_envs)
     if env.spec.max_steps == 1 and not config.store_next_obs:
         raise ValueError("store_next_obs=False needs episodes of two steps or more; use True")
+    algorithm = wrapped(algorithm, config)
     fixed = _Run(env, algorithm, config, make_schedule(config, algorithm.slow_period))
     # Inlined where it is called, but traced once.
     iterate = jax.jit(partial(_iterate, fixed), inline=True)
@@ -100,7 +104,7 @@ def make_train(env: Environment, algorithm: Algorithm, config: TrainConfig) -> T
         state = _init(fixed, key, hparams)
         return jax.lax.scan(lambda s, _: epoch(s), state, None, fixed.schedule.epochs)
 
-    return Train(partial(_init, fixed), epoch, run, no_sums, advance, means)
+    return Train(partial(_init, fixed), epoch, run, no_sums, advance, means, algorithm)
 
 
 def _check_obs(env: Environment, num_envs: int) -> None:
@@ -130,6 +134,9 @@ def _interact(fixed: _Run, state: TrainState, key: jax.Array) -> tuple[TrainStat
     info = env_state.info
     replay = ring.add(state.replay, transition, info["truncation"], info["broken"])
     state = state._replace(env=env_state, replay=replay, held_key=held_key, step=state.step + 1)
+    if (observe := fixed.algorithm.observe) is not None:
+        agent = observe(state.agent, transition, env_state.done, info["broken"])
+        state = state._replace(agent=agent)
     return state, _episode_sums(env_state)
 
 

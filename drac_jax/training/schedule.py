@@ -28,6 +28,9 @@ class TrainConfig:
     # explore in longer strokes; 0 as in the paper. Evaluations always draw afresh.
     held_envs: int = 0
     hold_steps: int = 50  # env steps that a held latent lasts
+    # Subtract from observations their running mean and divide them by their running standard
+    # deviation, clipped to +-10; both are kept with the policy.
+    normalize_obs: bool = False
     epochs: int = 20  # equal parts of the budget, each followed by an evaluation
 
 

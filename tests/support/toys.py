@@ -36,6 +36,21 @@ def two_armed_bandit() -> Task:
     return Task(EnvSpec("bandit", 1, 1, 1), lambda key: TaskStep(jnp.zeros(()), obs), step)
 
 
+def aiming(scale: float = 1.0) -> Task:
+    """One step an episode; obs: scale times a target in [-1, 1]; reward: -20 times the squared
+    distance of the action to the target."""
+
+    def reset(key: jax.Array) -> TaskStep:
+        target = jax.random.uniform(key, (1,), minval=-1.0)
+        return TaskStep(target, scale * target)
+
+    def step(target: jax.Array, action: jax.Array) -> TaskStep:
+        reward = -20.0 * jnp.square(action - target)[0]
+        return TaskStep(target, scale * target, reward=reward, terminated=True)
+
+    return Task(EnvSpec("aiming", 1, 1, 1), reset, step)
+
+
 def obedient(max_steps: int) -> Task:
     """Does what it is told: an action above 0.5 breaks it, one below -0.5 ends the episode; obs:
     steps taken; reward: 10 times that."""

@@ -13,6 +13,7 @@ from drac_jax.runs.storage import console
 from drac_jax.training import loop, replay, sweep
 from drac_jax.training.loop import TrainState
 from drac_jax.training.schedule import Schedule, make_schedule, replay_rows
+from drac_jax.training.wrappers.wrapping import wrapped
 from drac_jax.types import Algorithm, Environment
 
 MEMORY_SHARE = 0.8  # of what is free; the rest is for networks, compiler and evaluation
@@ -48,8 +49,9 @@ def prepare(
     check_memory(config, env, len(members.seeds), mesh)
     functions = loop.make_train(env, algorithm, config.train)
     schedule = make_schedule(config.train, algorithm.slow_period)
-    setup = RunSetup(experiment, config, preset, env, algorithm, members, schedule, functions, mesh)
-    return setup, warnings + notes
+    return RunSetup(
+        experiment, config, preset, env, functions.algorithm, members, schedule, functions, mesh
+    ), warnings + notes
 
 
 def identity(setup: RunSetup) -> dict[str, Any]:
@@ -159,7 +161,7 @@ def fewest_chunks(experiment: Experiment, config: RunConfig, num_devices: int | 
     replays and agents, which are most of a state. One chunk a member where even one does not.
     Raises ValueError for values that cannot be run."""
     env, _ = _checked(experiment, config)
-    algorithm = exp.method_of(experiment).make(env.spec, config.algorithm)
+    algorithm = wrapped(exp.method_of(experiment).make(env.spec, config.algorithm), config.train)
     agent = jax.eval_shape(
         lambda key: algorithm.init(key, config.hparams, env.spec.obs_size), jax.random.key(0)
     )
