@@ -63,6 +63,9 @@ class DacerAgent(NamedTuple):
     hparams: DacerHParams
 
 
+Updated = tuple[DacerAgent, Metrics]
+
+
 class DacerNetworks(NamedTuple):
     """The static parts of an update."""
 
@@ -109,14 +112,10 @@ def make_dacer(
     def decide(agent: DacerAgent, obs: jax.Array, draws: Draws) -> jax.Array:
         return sample(agent, nets, obs, draws)
 
-    def update(
-        agent: DacerAgent, minibatches: Transition, key: jax.Array
-    ) -> tuple[DacerAgent, Metrics]:
+    def update(agent: DacerAgent, minibatches: Transition, key: jax.Array) -> Updated:
         return update_step(agent, nets, minibatches, *draw_update(actor, key, minibatches))
 
-    def slow_update(
-        agent: DacerAgent, minibatches: Transition, key: jax.Array
-    ) -> tuple[DacerAgent, Metrics]:
+    def slow_update(agent: DacerAgent, minibatches: Transition, key: jax.Array) -> Updated:
         sample_key, fit_key = jax.random.split(key)
         actions = entropy_actions(agent, nets, minibatches.obs[0], sample_key, entropy_samples)
         return alpha_step(

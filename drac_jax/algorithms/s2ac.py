@@ -106,8 +106,8 @@ def make_s2ac(
         return update_step(agent, nets, batch, noise)
 
     act = acting(latent, decide)
-    laws = (f"truncated_normal {-stein_actor.NOISE_LIMIT:g} {stein_actor.NOISE_LIMIT:g}",)
-    laws += (f"randint 0 {particles}",)
+    limit = f"{stein_actor.NOISE_LIMIT:g}"
+    laws = f"truncated_normal -{limit} {limit}", f"randint 0 {particles}"
     return Algorithm(init, act, mode, update, latent=latent, decide=decide, laws=laws)
 
 
