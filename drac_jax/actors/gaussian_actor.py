@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
+from drac_jax.networks.columns import Seeing
 from drac_jax.networks.mlp import FLOAT32, MLP, Style
 from drac_jax.types import Params
 
@@ -16,7 +18,7 @@ class Gaussian(NamedTuple):
     """a = tanh(mu(s) + sigma(s) eps), eps ~ N(0, I); one perceptron gives mu and log sigma."""
 
     action_size: int
-    network: MLP
+    network: nn.Module | Seeing
 
     def init(self, key: jax.Array, obs_size: int) -> Params:
         """Draw parameters."""

@@ -29,6 +29,7 @@ from drac_jax.algorithms import coefficient
 from drac_jax.algorithms.agent import acting, init_networks
 from drac_jax.diversity import mixture_entropy
 from drac_jax.networks import critics, distributional, optim
+from drac_jax.networks.columns import Columns
 from drac_jax.networks.distributional import DistributionalTwin
 from drac_jax.networks.mlp import FLOAT32, Style
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
@@ -94,6 +95,7 @@ def make_dacer(
     entropy_period: int = 10_000,
     critic_hidden: tuple[int, ...] = (256, 256),
     style: Style = FLOAT32,
+    critic_obs: Columns = None,
 ) -> Algorithm:
     """Make DACER of an actor; two updates a call, so it needs an even number of updates.
 
@@ -101,10 +103,11 @@ def make_dacer(
     mixture_components: 3, in mazes 4 or 8; entropy_samples: actions of each state that they are
     fitted to; entropy_period: updates between two alpha steps, in mazes 300. An alpha step samples
     B * entropy_samples actions: 142 GFLOP at the paper's sizes and A = 8, as much as 62 updates.
-    Raises ValueError as `check` does.
+    critic_obs: the columns of obs that the critics see. Raises ValueError as `check` does.
     """
     check(mixture_components, entropy_samples, entropy_period)
-    nets = DacerNetworks(actor, distributional.distributional_twin(critic_hidden, style), squash)
+    critic = distributional.distributional_twin(critic_hidden, style, critic_obs)
+    nets = DacerNetworks(actor, critic, squash)
 
     def latent(key: jax.Array, shape: tuple[int, ...]) -> Draws:
         return draw(actor, key, shape)

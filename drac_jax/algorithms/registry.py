@@ -26,6 +26,7 @@ from drac_jax.algorithms import (
 from drac_jax.algorithms.dacer import clip
 from drac_jax.diversity.distance import Diversity, all_pairs, check_beta, paired
 from drac_jax.diversity.pairwise import ARITHMETIC, GEOMETRIC
+from drac_jax.networks.columns import actor_seeing
 from drac_jax.networks.mlp import Precision, Style
 from drac_jax.types import Actor, Algorithm, EnvSpec
 
@@ -118,7 +119,7 @@ class Method(NamedTuple):
 
     make: (spec, options) -> Algorithm; check: (spec, options, hparams) -> warnings. Both raise
     ValueError on values that cannot work. updates_per_call: critic steps that one call of the
-    algorithm's `update` stands for.
+    algorithm's `update` stands for. acts_with_critics: they choose the action with the actor.
     """
 
     summary: str
@@ -127,61 +128,70 @@ class Method(NamedTuple):
     make: Callable[[EnvSpec, Any], Algorithm]
     check: Callable[[EnvSpec, Any, Any], list[str]]
     updates_per_call: int = 1
+    acts_with_critics: bool = False
 
 
 def make_amortized(spec: EnvSpec, options: DracOptions) -> Algorithm:
     """Make DrAC with the amortized actor."""
     law = LAWS[options.latent_law]
     actor = amortized(spec.action_size, options.latent_size, options.hidden, law, options.style)
-    return _drac_of(actor, options)
+    return _drac_of(spec, actor, options)
 
 
 def make_diffusion(spec: EnvSpec, options: DiffusionOptions) -> Algorithm:
     """Make DrAC with the diffusion actor."""
     actor = diffusion(spec.action_size, options.steps, options.hidden, options.remat, options.style)
-    return _drac_of(actor, options)
+    return _drac_of(spec, actor, options)
 
 
-def _drac_of(actor: Actor, options: DiversityOptions) -> Algorithm:
+def _drac_of(spec: EnvSpec, actor: Actor, options: DiversityOptions) -> Algorithm:
     diversity = make_diversity(options)
     fraction = options.diversity_fraction
-    return make_drac(actor, diversity, options.hidden, options.style, fraction)
+    actor = actor_seeing(actor, spec.actor_obs)
+    return make_drac(actor, diversity, options.hidden, options.style, fraction, spec.critic_obs)
 
 
 def make_gaussian(spec: EnvSpec, options: SacOptions) -> Algorithm:
     """Make SAC."""
     actor = gaussian(spec.action_size, options.hidden, options.style)
-    return make_sac(actor, options.hidden, options.style)
+    actor = actor_seeing(actor, spec.actor_obs)
+    return make_sac(actor, options.hidden, options.style, spec.critic_obs)
 
 
 def make_noisy_diffusion(spec: EnvSpec, options: DacerOptions) -> Algorithm:
     """Make DACER."""
+    actor = diffusion(spec.action_size, options.steps, options.hidden, style=options.style)
     return make_dacer(
-        diffusion(spec.action_size, options.steps, options.hidden, style=options.style),
+        actor_seeing(actor, spec.actor_obs),
         SQUASHES[options.squash],
         options.mixture_components,
         options.entropy_samples,
         options.entropy_period,
         options.hidden,
         options.style,
+        spec.critic_obs,
     )
 
 
 def make_soft_q(spec: EnvSpec, options: SqlOptions) -> Algorithm:
     """Make SQL."""
     actor = amortized(spec.action_size, spec.action_size, options.hidden, style=options.style)
-    return make_sql(actor, options.particles, options.hidden, options.style)
+    actor = actor_seeing(actor, spec.actor_obs)
+    return make_sql(actor, options.particles, options.hidden, options.style, spec.critic_obs)
 
 
 def make_stein(spec: EnvSpec, options: S2acOptions) -> Algorithm:
     """Make S2AC."""
     start = stein_start(spec.action_size, options.hidden, options.style)
-    return make_s2ac(start, options.particles, options.svgd_steps, options.hidden, options.style)
+    sizes = options.particles, options.svgd_steps, options.hidden
+    start = actor_seeing(start, spec.actor_obs)
+    return make_s2ac(start, *sizes, options.style, spec.critic_obs)
 
 
 def make_deterministic(spec: EnvSpec, options: NetworkOptions) -> Algorithm:
     """Make TD3."""
-    return make_td3(spec.action_size, options.hidden, options.style)
+    views = spec.actor_obs, spec.critic_obs
+    return make_td3(spec.action_size, options.hidden, options.style, *views)
 
 
 def make_diversity(options: DiversityOptions) -> Diversity:
@@ -229,6 +239,13 @@ METHODS: dict[str, Method] = {
         "DACER", DacerOptions(), DacerHParams(), make_noisy_diffusion, check_hparams, 2
     ),
     "sql": Method("SQL", SqlOptions(), SqlHParams(), make_soft_q, check_hparams),
-    "s2ac": Method("S2AC", S2acOptions(), S2acHParams(), make_stein, check_hparams),
+    "s2ac": Method(
+        "S2AC",
+        S2acOptions(),
+        S2acHParams(),
+        make_stein,
+        check_hparams,
+        acts_with_critics=True,
+    ),
     "td3": Method("TD3", NetworkOptions(), Td3HParams(), make_deterministic, check_hparams, 2),
 }

@@ -21,6 +21,7 @@ from drac_jax.actors.gaussian_actor import Gaussian
 from drac_jax.algorithms import coefficient
 from drac_jax.algorithms.agent import acting, init_networks
 from drac_jax.networks import critics, optim
+from drac_jax.networks.columns import Columns
 from drac_jax.networks.mlp import FLOAT32, Style
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
 
@@ -56,10 +57,14 @@ class SacNetworks(NamedTuple):
 
 
 def make_sac(
-    actor: Gaussian, critic_hidden: tuple[int, ...] = (256, 256), style: Style = FLOAT32
+    actor: Gaussian,
+    critic_hidden: tuple[int, ...] = (256, 256),
+    style: Style = FLOAT32,
+    critic_obs: Columns = None,
 ) -> Algorithm:
-    """Make SAC of a squashed Gaussian actor."""
-    nets = SacNetworks(actor, critics.twin_critic(critic_hidden, style))
+    """Make SAC of a squashed Gaussian actor. critic_obs: the columns of obs that the critics
+    see."""
+    nets = SacNetworks(actor, critics.twin_critic(critic_hidden, style, critic_obs))
 
     def init(key: jax.Array, hparams: SacHParams, obs_size: int) -> SacAgent:
         return init_agent(key, nets, hparams, obs_size)

@@ -18,10 +18,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from flax import struct
 
 from drac_jax.algorithms.agent import acting, init_networks
 from drac_jax.networks import critics, optim
+from drac_jax.networks.columns import Columns, Seeing, seeing
 from drac_jax.networks.mlp import FLOAT32, MLP, Style
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
 
@@ -53,7 +55,7 @@ class DeterministicActor(NamedTuple):
     """a = tanh(MLP(obs))."""
 
     action_size: int
-    network: MLP
+    network: nn.Module | Seeing
 
     def init(self, key: jax.Array, obs_size: int) -> Params:
         """Draw parameters."""
@@ -72,11 +74,17 @@ class Td3Networks(NamedTuple):
 
 
 def make_td3(
-    action_size: int, hidden: tuple[int, ...] = (256, 256), style: Style = FLOAT32
+    action_size: int,
+    hidden: tuple[int, ...] = (256, 256),
+    style: Style = FLOAT32,
+    actor_obs: Columns = None,
+    critic_obs: Columns = None,
 ) -> Algorithm:
-    """Make TD3; two updates a call, so it needs an even number of updates."""
-    actor = DeterministicActor(action_size, MLP((*hidden, action_size), style))
-    nets = Td3Networks(actor, critics.twin_critic(hidden, style))
+    """Make TD3; two updates a call, so it needs an even number of updates. actor_obs, critic_obs:
+    the columns of obs that each sees."""
+    network = seeing(MLP((*hidden, action_size), style), actor_obs)
+    actor = DeterministicActor(action_size, network)
+    nets = Td3Networks(actor, critics.twin_critic(hidden, style, critic_obs))
 
     def latent(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return jax.random.normal(key, (*shape, action_size))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from drac_jax.networks import optim
+from drac_jax.networks.columns import Columns, Seeing, seeing
 from drac_jax.networks.mlp import FLOAT32, Style, ensemble
 from drac_jax.types import Params, Trainable, Transition
 
@@ -14,7 +15,7 @@ from drac_jax.types import Params, Trainable, Transition
 class TwinCritic(NamedTuple):
     """Two Q networks of the same shape, their parameters stacked on the first axis."""
 
-    network: nn.Module
+    network: nn.Module | Seeing
 
     def init(self, key: jax.Array, obs_size: int, action_size: int) -> Params:
         """Draw parameters."""
@@ -25,9 +26,11 @@ class TwinCritic(NamedTuple):
         return self.network.apply(params, obs, action)[..., 0, :]
 
 
-def twin_critic(hidden: tuple[int, ...] = (256, 256), style: Style = FLOAT32) -> TwinCritic:
-    """Make two independent Q(obs, action) perceptrons."""
-    return TwinCritic(ensemble(2, (*hidden, 1), style))
+def twin_critic(
+    hidden: tuple[int, ...] = (256, 256), style: Style = FLOAT32, columns: Columns = None
+) -> TwinCritic:
+    """Make two independent Q(obs, action) perceptrons. columns: of obs, that they see."""
+    return TwinCritic(seeing(ensemble(2, (*hidden, 1), style), columns))
 
 
 def td_target(batch: Transition, gamma: jax.Array | float, next_value: jax.Array) -> jax.Array:

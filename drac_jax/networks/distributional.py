@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from drac_jax.networks import critics, optim
+from drac_jax.networks.columns import Columns, Seeing, seeing
 from drac_jax.networks.mlp import FLOAT32, Style, ensemble
 from drac_jax.types import Params, Trainable, Transition
 
@@ -36,7 +37,7 @@ class Target(NamedTuple):
 class DistributionalTwin(NamedTuple):
     """Two networks of the same shape, their parameters stacked on the first axis."""
 
-    network: nn.Module
+    network: nn.Module | Seeing
 
     def init(self, key: jax.Array, obs_size: int, action_size: int) -> Params:
         """Draw parameters."""
@@ -49,10 +50,11 @@ class DistributionalTwin(NamedTuple):
 
 
 def distributional_twin(
-    hidden: tuple[int, ...] = (256, 256), style: Style = FLOAT32
+    hidden: tuple[int, ...] = (256, 256), style: Style = FLOAT32, columns: Columns = None
 ) -> DistributionalTwin:
-    """Make two independent perceptrons of (obs, action) with two outputs each."""
-    return DistributionalTwin(ensemble(2, (*hidden, 2), style))
+    """Make two independent perceptrons of (obs, action) with two outputs each. columns: of obs,
+    that they see."""
+    return DistributionalTwin(seeing(ensemble(2, (*hidden, 2), style), columns))
 
 
 def td_target(

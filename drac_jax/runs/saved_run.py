@@ -52,23 +52,40 @@ def load_policy(path: str | Path, member: int = 0) -> Policy:
     """Load a trained policy: (obs, key) -> action, a sample of it.
 
     path: a run folder; member: which of its seeds (and grid points), from 0. The policy takes
-    obs [O] or [N, O] and a typed key, and returns [A] or [N, A] in [-1, 1]. Raises ValueError
-    where the folder holds no policy; so does the policy for obs of another size.
+    obs [O] or [N, O] and a typed key, and returns [A] or [N, A] in [-1, 1]; where the actor sees
+    some columns of obs alone, these will do. Raises ValueError where the folder holds no policy;
+    so does the policy for obs of another size.
     """
     algorithm, agent = load_agent(Path(path), member)
     spec = read_identity(Path(path))["spec"]
 
     @jax.jit
     def policy(obs: jax.Array, key: jax.Array) -> jax.Array:
-        if jnp.shape(obs)[-1:] != (spec["obs_size"],):
-            raise ValueError(
-                f"the policy takes obs [{spec['obs_size']}] or [N, {spec['obs_size']}] of "
-                f"{spec['name']}, not {list(jnp.shape(obs))}"
-            )
-        action = algorithm.act(agent, jnp.atleast_2d(obs), key)
+        action = algorithm.act(agent, _whole_obs(spec, jnp.atleast_2d(obs), jnp.shape(obs)), key)
         return action[0] if jnp.ndim(obs) == 1 else action
 
     return policy
+
+
+def _whole_obs(spec: dict[str, Any], obs: jax.Array, given: tuple[int, ...]) -> jax.Array:
+    """Put columns that the actor sees among zeros, which nothing reads; all columns stay. obs: with
+    a batch axis; given: its shape as the user has it."""
+    size, (first, end) = spec["obs_size"], spec.get("actor_obs") or (0, spec["obs_size"])
+    if given[-1:] == (size,):
+        return obs
+    if given[-1:] != (end - first,):
+        seen = f" (or the actor's columns {first}:{end} of it)" if end - first < size else ""
+        raise ValueError(
+            f"the policy takes obs [{size}] or [N, {size}] of {spec['name']}{seen}, not "
+            f"{list(given)}"
+        )
+    low, high = spec.get("critic_obs") or (0, size)
+    if METHODS[spec["method"]].acts_with_critics and not first <= low < high <= end:
+        raise ValueError(
+            f"{spec['method']} acts with its critics, which see more of obs than its actor: give "
+            f"the whole obs [{size}], not {list(given)}"
+        )
+    return jnp.zeros((*obs.shape[:-1], size)).at[..., first:end].set(obs)
 
 
 def load_agent(folder: Path, member: int) -> tuple[Algorithm, Any]:
@@ -78,10 +95,11 @@ def load_agent(folder: Path, member: int) -> tuple[Algorithm, Any]:
     method = METHODS[identity["spec"]["method"]]
     kept = identity["spec"]  # which has what a policy needs of it
     sizes = {name: kept[name] for name in EnvSpec._fields if name in kept}
+    views = {name: tuple(v) for name, v in sizes.items() if isinstance(v, list)}  # JSON's
     options = exp.from_dict(method.options, identity["config"]["algorithm"])
     hparams = exp.from_dict(method.hparams, identity["config"]["hparams"])
     train = exp.from_dict(TrainConfig(), identity["config"]["train"])
-    algorithm = wrapped(method.make(EnvSpec(**sizes), options), train)
+    algorithm = wrapped(method.make(EnvSpec(**sizes | views), options), train)
     count = _count_members(identity["config"])
     if not 0 <= member < count:
         raise ValueError(f"member={member} must be in 0..{count - 1}: the run has {count}")

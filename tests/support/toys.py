@@ -51,6 +51,23 @@ def aiming(scale: float = 1.0) -> Task:
     return Task(EnvSpec("aiming", 1, 1, 1), reset, step)
 
 
+def half_seen() -> Task:
+    """Four steps an episode; obs: noise, a target in [-1, 1] that actor and critics see, noise that
+    only the critics see; reward: minus the squared distance of the action to the target."""
+    spec = EnvSpec("half_seen", 3, 1, 4, actor_obs=(0, 2), critic_obs=(1, 3))
+
+    def reset(key: jax.Array) -> TaskStep:
+        obs = jax.random.uniform(key, (3,), minval=-1.0)
+        return TaskStep(obs, obs)
+
+    def step(obs: jax.Array, action: jax.Array) -> TaskStep:
+        reward = -jnp.square(action[0] - obs[1])
+        after = obs.at[2].set(0.5 * obs[2] + 0.1 * action[0])
+        return TaskStep(after, after, reward=reward)
+
+    return Task(spec, reset, step)
+
+
 def obedient(max_steps: int) -> Task:
     """Does what it is told: an action above 0.5 breaks it, one below -0.5 ends the episode; obs:
     steps taken; reward: 10 times that."""

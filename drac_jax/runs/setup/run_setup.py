@@ -69,6 +69,8 @@ def spec_record(setup: RunSetup) -> dict[str, Any]:
         "action_size": spec.action_size,
         "max_steps": spec.max_steps,
         "num_goals": spec.num_goals,
+        "actor_obs": spec.actor_obs,
+        "critic_obs": spec.critic_obs,
         "method": setup.experiment.method,
     }
 
