@@ -48,11 +48,11 @@ class ContenderProcess:
 
     def read(self) -> dict[str, Any]:
         """Wait for its next line. The first says that it is ready."""
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        if not line:
-            self.close()
-            raise ValueError(self._last_words())
-        return json.loads(line)
+        for line in self.process.stdout or ():
+            if line.startswith("{"):  # imports may print as well
+                return json.loads(line)
+        self.close()
+        raise ValueError(self._last_words())
 
     def lines(self, seconds: float) -> Generator[dict[str, Any]]:
         """Yield its lines for so long; then it is killed, as it is when no more are asked for."""
@@ -60,7 +60,8 @@ class ContenderProcess:
         timer.start()
         try:
             for line in self.process.stdout or ():
-                yield json.loads(line)
+                if line.startswith("{"):
+                    yield json.loads(line)
             timed_out = not timer.is_alive()
         finally:
             timer.cancel()

@@ -81,8 +81,9 @@ def until_return(options: Options, target: float) -> None:
         starts[f"PyTorch {method}, eager"] = from_scratch.theirs(
             options.torch_python, SCRIPT, method, f"{options.task}-v4"
         )
-    task = f"{options.task}-v4"
-    from_scratch.run(options.out, task, starts, options.seeds, target, options.minutes)
+    suite = f"end_to_end_return_{'_'.join(options.methods)}"
+    goal = from_scratch.Goal(target, options.minutes, options.seeds)
+    from_scratch.run(options.out, suite, f"{options.task}-v4", starts, goal)
 
 
 def measure(options: Options) -> None:

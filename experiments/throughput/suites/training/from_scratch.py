@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,14 @@ OURS = "experiments.throughput.contenders.our_loop"
 NO_CACHE = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
 COLUMNS = ("seconds", "cpu_s", "env_steps", "updates")
 Start = Callable[[int], ContenderProcess]  # of a seed
+
+
+class Goal(NamedTuple):
+    """The mean return to reach, the minutes of a training at most, and how many seeds there are."""
+
+    target: float
+    minutes: float
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,8 @@ class Training:
         """Keep what a reader may want to draw: the mean of every ten episodes."""
         ends = self.curve[WINDOW - 1 :: WINDOW]
         kept: dict[str, Any] = {name: [point[name] for point in ends] for name in COLUMNS}
-        kept["mean_return"] = return_curve.means(self.curve, WINDOW)[::WINDOW]
+        means = return_curve.means(self.curve, WINDOW)[::WINDOW]
+        kept["mean_return"] = [round(mean, 1) for mean in means]
         parts = {"seed": self.seed, "ready": self.ready, "reached": self.reached}
         return parts | {"ended": self.ended, "episodes": len(self.curve), "curve": kept}
 
@@ -63,35 +72,33 @@ def theirs(python: str | None, script: Path, method: str, env: str) -> Start:
     return lambda seed: ContenderProcess(python, [*words, f"--seed={seed}"])
 
 
-def train(start: Start, seed: int, target: float, seconds: float) -> Training:
+def train(start: Start, seed: int, goal: Goal) -> Training:
     """Train one seed until it has the target, or for so long. Raises ValueError, with what it
     said, where it breaks down."""
     began = time.perf_counter()
-    lines = start(seed).lines(seconds)
-    ready, curve, reached = {"seconds": seconds}, [], None
+    lines = start(seed).lines(60.0 * goal.minutes)
+    ready, curve, reached = {"seconds": 60.0 * goal.minutes}, [], None
     for number, line in enumerate(lines):
         point = {"seconds": round(time.perf_counter() - began, 2)} | line
         if number == 0:
             ready = point
             continue
         curve.append(point)
-        reached = return_curve.first_at(curve[-WINDOW:], target, WINDOW)
+        reached = return_curve.first_at(curve[-WINDOW:], goal.target, WINDOW)
         if reached is not None:
             break
     lines.close()
     return Training(seed, ready, curve, reached)
 
 
-def race(
-    starts: dict[str, Start], seeds: int, target: float, seconds: float
-) -> Iterator[tuple[str, Training | str]]:
+def race(starts: dict[str, Start], goal: Goal) -> Iterator[tuple[str, Training | str]]:
     """Train every contender, one after another, all of them one seed before a second. -> its name,
     with the training, or with why it is left out."""
     waiting = list(starts)
-    for seed in range(seeds):
+    for seed in range(goal.seeds):
         for name in tuple(waiting):
             try:
-                yield name, train(starts[name], seed, target, seconds)
+                yield name, train(starts[name], seed, goal)
             except ValueError as error:
                 waiting.remove(name)
                 yield name, str(error)
@@ -124,49 +131,44 @@ def _median(values: Sequence[float | None]) -> str:
     return f"{np.median(known):,.0f}" if known else "-"
 
 
-def run(
-    folder: Path, task: str, starts: dict[str, Start], seeds: int, target: float, minutes: float
-) -> None:
+def run(folder: Path, suite: str, task: str, starts: dict[str, Start], goal: Goal) -> None:
     """Train all. The table and the record are written after each training, so that one that is
-    interrupted leaves those before it."""
+    interrupted leaves those before it. suite: the start of their names."""
     done: dict[str, list[Training]] = {}
     left_out: dict[str, str] = {}
     load = {"before": os.getloadavg()}
-    head = (
-        f"{task}, from scratch until the mean return of the last {WINDOW} finished training "
-        f"episodes is {target:,.0f}, or for {minutes:g} minutes; {seeds} seed(s), batch 256, "
-        f"networks 256x2, float32, {timing.cores()} core(s)."
-    )
-    for name, result in race(starts, seeds, target, 60.0 * minutes):
+    for name, result in race(starts, goal):
         if isinstance(result, str):
             left_out[name] = result
             print(f"Left out: {name} ({result}).", flush=True)
         else:
             done.setdefault(name, []).append(result)
-            print(f"{name}, seed {result.seed}: {_said(result, target)}.", flush=True)
+            print(f"{name}, seed {result.seed}: {_said(result, goal.target)}.", flush=True)
         load["after"] = os.getloadavg()
         content = {
             **{name: [t.record() for t in trained] for name, trained in done.items()},
-            "target": target,
-            "minutes": minutes,
+            **goal._asdict(),
             "cores": timing.cores(),
             "load": load,
             "left_out": left_out,
         }
-        text = describe(head, done, left_out, load)
-        path = timing.save(folder, timing.named("end_to_end_return"), content, text)
+        text = describe(task, goal, done, left_out, load)
+        path = timing.save(folder, timing.named(suite), content, text)
     print(f"{text}\nwritten to {path}")
 
 
 def describe(
-    head: str,
+    task: str,
+    goal: Goal,
     done: dict[str, list[Training]],
     left_out: dict[str, str],
     load: dict[str, tuple[float, float, float]],
 ) -> str:
     """Write the table, how it was measured, and who is missing."""
     lines = [
-        head,
+        f"{task}, from scratch until the mean return of the last {WINDOW} finished training "
+        f"episodes is {goal.target:,.0f}, or for {goal.minutes:g} minutes; {goal.seeds} seed(s), "
+        f"batch 256, networks 256x2, float32, {timing.cores()} core(s).",
         "",
         table(done),
         "",
