@@ -8,6 +8,7 @@ trainer evaluates after each, which is not counted. Ends with its input.
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import brax
@@ -21,9 +22,9 @@ EPOCHS = 10_000  # more than anyone asks for
 PREFILL = 256  # env steps before the first update
 
 
-def replicated(tree: Any, devices: list) -> Any:
+def replicated(x: Any, devices: Sequence[Any]) -> Any:
     """Do what jax.device_put_replicated did, which JAX has no more and Brax 0.14 still calls."""
-    return jax.tree.map(lambda x: jnp.stack([x] * len(devices)), tree)
+    return jax.tree.map(lambda leaf: jnp.stack([leaf] * len(devices)), x)
 
 
 def main() -> None:

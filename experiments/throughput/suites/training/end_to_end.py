@@ -3,7 +3,8 @@
 Ours: the paper's loop on C MuJoCo, one environment and one update per env step, compiled whole; and
 the preset `cpu`, 16 environments and a quarter as many updates. PyTorch's: the same loop as most
 public implementations write it, Gymnasium and eager updates (`contenders/torch_loop.py`). With
-`--target-return` all train from scratch until they have it, instead.
+`--target-return` all train from scratch until they have it, instead; with `--brax-env` SAC is timed
+beside the trainers of Brax and Rejax.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 from experiments import find
 from experiments.throughput import timing
 from experiments.throughput.contenders.contender_process import ContenderProcess
-from experiments.throughput.suites.training import from_scratch
+from experiments.throughput.suites.training import from_scratch, jax_trainers
 from experiments.throughput.suites.training.iteration import epoch, short_setup
 
 SCRIPT = Path(__file__).parents[2] / "contenders" / "torch_loop.py"
@@ -27,7 +28,7 @@ class Options(timing.Options):
 
     Example: python -m experiments bench end_to_end --one-core --torch-python torch/bin/python
 
-    Until a return: --target-return 300 --minutes 10
+    Until a return: --target-return 300 --minutes 10. Beside JAX's trainers: --brax-env hopper
     """
 
     torch_python: str | None = None  # an interpreter that has torch and gymnasium[mujoco]
@@ -38,6 +39,8 @@ class Options(timing.Options):
     target_return: float | None = None  # train from scratch until the mean return of ten episodes
     minutes: float = 10.0  # at most, of each training until the return
     seeds: int = 1  # of each training until the return
+    brax_env: str | None = None  # SAC on this one of Brax, beside Brax's and Rejax's, instead
+    rejax_python: str | None = None  # an interpreter that has rejax and brax
 
 
 def ours(task: str, method: str, preset: str, iterations: int) -> timing.Contender:
@@ -91,7 +94,15 @@ def measure(options: Options) -> None:
     timing.check_names("--methods", options.methods, METHODS)
     timing.check_names("--presets", options.presets, PRESETS)
     timing.pin(options.one_core)
-    if options.target_return is not None:
+    if options.brax_env is not None:
+        jax_trainers.measure(
+            options.out,
+            options.brax_env,
+            options.rejax_python,
+            options.iterations,
+            options.repeats,
+        )
+    elif options.target_return is not None:
         until_return(options, options.target_return)
     else:
         one_step(options)
