@@ -144,6 +144,11 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def named(suite: str) -> str:
+    """Name a suite's files by the cores it had."""
+    return f"{suite}_{NUMBERS.get(cores(), cores())}_core{'' if cores() == 1 else 's'}"
+
+
 def report_suite(
     folder: Path,
     suite: str,
@@ -153,7 +158,7 @@ def report_suite(
 ) -> None:
     """Print a suite's text, and write its figures, its tables and its bar chart."""
     content = {t.name: t.seconds for t in timings} | {"cores": cores(), **more}
-    name = f"{suite}_{NUMBERS.get(cores(), cores())}_core{'' if cores() == 1 else 's'}"
+    name = named(suite)
     print(text)
     print(f"written to {save(folder, name, content, text)}")
     bars(timings, folder / f"{name}.png", text.partition("\n")[0])

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from drac_jax.runs.storage import run_folder
+from experiments.throughput import return_curve
 from experiments.throughput.accelerator.part_measures import Found, Prepare, Row
 
 
@@ -26,7 +27,7 @@ def time_to_return(name: str, preset: str, target: float, limit: float, *words: 
                 time.sleep(0.25)
                 passed = time.perf_counter() - began
                 curve += _new_records(Path(folder), len(curve), passed)
-                if any(record["return"] >= target for record in curve):
+                if return_curve.first_at(curve, target):
                     break
             run.kill()
             run.wait()
@@ -52,9 +53,9 @@ def _new_records(folder: Path, seen: int, seconds: float) -> list[dict[str, floa
 
 
 def _reached(title: str, curve: list[dict[str, float]], target: float) -> list[Row]:
-    best = max((record["return"] for record in curve), default=float("nan"))
+    best = return_curve.best(curve)
     rows = [Row(f"{title}: best return", best, best, best, "")]
-    if best >= target:
-        seconds = next(r["seconds"] for r in curve if r["return"] >= target)
+    if (at := return_curve.first_at(curve, target)) is not None:
+        seconds = at["seconds"]
         rows.append(Row(f"{title}: return {target:,.0f} after", seconds, seconds, seconds, "s"))
     return rows

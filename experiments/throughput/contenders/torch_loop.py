@@ -5,7 +5,8 @@ implementations do it. DrAC is that of `torch_update`; SAC has the same networks
 tanh Gaussian actor, and a learned temperature. Needs gymnasium with MuJoCo, and no JAX.
 
 Prints one line of JSON when it is ready, and one for each line that it reads: the seconds of an
-env step with its update, of `--updates` in a row. Ends with its input.
+env step with its update, of `--updates` in a row. Ends with its input. With `--train` it trains
+until it is killed instead, and prints a line for each episode that ends.
 """
 
 import copy
@@ -13,6 +14,7 @@ import json
 import math
 import sys
 import time
+from typing import NoReturn
 
 import gymnasium
 import numpy as np
@@ -33,7 +35,7 @@ class SacLearner:
         self.actor = mlp(obs_size, args.hidden, 2 * action_size)
         self.critics = nn.ModuleList(mlp(obs_size + action_size, args.hidden, 1) for _ in range(2))
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
-        self.log_alpha = nn.Parameter(torch.zeros(()))
+        self.log_alpha = nn.Parameter(torch.tensor(0.2).log())
         self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr, fused=True)
         self.critic_optimizer = torch.optim.Adam(self.critics.parameters(), lr, fused=True)
         self.alpha_optimizer = torch.optim.Adam([self.log_alpha], lr, fused=True)
@@ -101,16 +103,18 @@ class Loop:
         assert isinstance(box, Box) and isinstance(seen, Box)
         self.scale, self.middle = (box.high - box.low) / 2, (box.high + box.low) / 2
         args.obs_size, args.action_size = seen.shape[0], box.shape[0]
-        self.batch_size, self.size = args.batch, 100_000
+        self.batch_size, self.size = args.batch, args.capacity
         self.learner = (SacLearner if args.method == "sac" else DracLearner)(args)
         shapes = [args.obs_size, args.action_size, (), (), args.obs_size]
         rows = [(self.size, n) if n != () else (self.size,) for n in shapes]
         self.replay = [np.zeros(shape, np.float32) for shape in rows]
         self.count = 0
-        self.rng = np.random.default_rng(0)
-        self.obs, _ = self.env.reset(seed=0)
+        self.total = 0.0  # of the running episode's rewards
+        self.rng = np.random.default_rng(args.seed)
+        self.obs, _ = self.env.reset(seed=args.seed)
 
-    def interact(self) -> None:
+    def interact(self) -> float | None:
+        """Take one env step. -> the return of the episode that ends with it, if one does."""
         with torch.no_grad():
             obs = torch.as_tensor(self.obs, dtype=torch.float32)[None]
             action = self.learner.act(obs)[0].numpy()
@@ -119,7 +123,13 @@ class Loop:
         for array, value in zip(self.replay, row, strict=True):
             array[self.count % self.size] = value
         self.count += 1
-        self.obs = self.env.reset()[0] if terminated or truncated else after
+        self.total += float(reward)
+        if not (terminated or truncated):
+            self.obs = after
+            return None
+        self.obs, _ = self.env.reset()
+        ended, self.total = self.total, 0.0
+        return ended
 
     def learn(self) -> None:
         rows = self.rng.integers(min(self.count, self.size), size=self.batch_size)
@@ -133,23 +143,45 @@ class Loop:
             self.learn()
         return (time.perf_counter() - start) / count
 
+    def train(self) -> NoReturn:
+        """Train for ever, and say what each episode returned."""
+        updates = 0
+        while True:
+            ended = self.interact()
+            if self.count > self.batch_size:
+                self.learn()
+                updates += 1
+            if ended is not None:
+                spent = {"env_steps": self.count, "updates": updates}
+                say(spent | {"cpu_s": time.process_time(), "return": ended})
+
+
+def say(what: dict) -> None:
+    print(json.dumps(what), flush=True)
+
 
 def main() -> None:
     words = parser()
     words.add_argument("--method", choices=["drac", "sac"], default="drac")
     words.add_argument("--env", default="Hopper-v4")
+    words.add_argument("--capacity", type=int, default=100_000, help="transitions in the replay")
+    words.add_argument("--seed", type=int, default=0)
+    words.add_argument("--train", action="store_true", help="until it is killed")
     args = words.parse_args()
     args.device, args.variant = "cpu", "eager"
     torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
+    torch.manual_seed(args.seed)
     gymnasium.logger.min_level = gymnasium.logger.ERROR
     loop = Loop(args)
+    if args.train:
+        say({"torch": torch.__version__, "cpu_s": time.process_time()})
+        loop.train()
     for _ in range(args.batch):
         loop.interact()
     loop.run(3)
-    print(json.dumps({"torch": torch.__version__}), flush=True)
+    say({"torch": torch.__version__})
     for _ in sys.stdin:
-        print(json.dumps({"seconds_per_update": loop.run(args.updates)}), flush=True)
+        say({"seconds": loop.run(args.updates)})
 
 
 if __name__ == "__main__":

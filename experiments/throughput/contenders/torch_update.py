@@ -248,7 +248,7 @@ def main() -> None:
     print(json.dumps(ready | {"threads": args.threads}), flush=True)
     for _ in sys.stdin:
         seconds = time_updates(update, batches, args.updates, args.device)
-        print(json.dumps({"seconds_per_update": seconds}), flush=True)
+        print(json.dumps({"seconds": seconds}), flush=True)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from drac_jax.diversity.distance import Diversity, all_pairs, paired
 from drac_jax.networks.mlp import Precision
 from drac_jax.types import EnvSpec, Transition
 from experiments.throughput import timing
-from experiments.throughput.contenders.torch_process import TorchProcess
+from experiments.throughput.contenders.contender_process import ContenderProcess
 
 OBS, ACTION, BATCH = 27, 8, 256
 VARIANCE_STATES = 20_000
@@ -109,7 +109,7 @@ def variance_of_d(diversity: Diversity, action_size: int) -> float:
     return float(jax.jit(diversity.estimate)(actions).var())
 
 
-def _start(name: str, options: Options) -> TorchProcess:
+def _start(name: str, options: Options) -> ContenderProcess:
     variant, precision, env = TORCH[name]
     sizes = {
         "obs-size": OBS,
@@ -121,7 +121,7 @@ def _start(name: str, options: Options) -> TorchProcess:
     words = [f"--{option}={value}" for option, value in sizes.items()]
     words += ["--hidden", *map(str, options.hidden)]
     words += [f"--variant={variant}", f"--precision={precision}"]
-    return TorchProcess(options.torch_python, TORCH_SCRIPT, words, env)
+    return ContenderProcess(options.torch_python, [str(TORCH_SCRIPT), *words], env)
 
 
 def torch_contenders(

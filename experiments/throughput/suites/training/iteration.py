@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from drac_jax.runs.setup import run_setup
-from drac_jax.runs.setup.experiment import RunConfig
+from drac_jax.runs.setup.experiment import Experiment, RunConfig
 from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.training import sweep
 from experiments import find
@@ -36,14 +36,21 @@ def short_setup(
 ) -> RunSetup:
     """Prepare an experiment's setup with epochs of `iterations` iterations. filled: transitions in
     the replay before, at least: a small ring fits in a cache."""
-    config: RunConfig = replace(find(name).config(preset), **changes)
+    return shortened(find(name), preset, iterations, filled, **changes)
+
+
+def shortened(
+    experiment: Experiment, preset: str, iterations: int, filled: int = 0, **changes: Any
+) -> RunSetup:
+    """Do the same for an experiment that has no name in the list."""
+    config: RunConfig = replace(experiment.config(preset), **changes)
     each = config.train.num_envs * config.train.steps_per_iteration
     first = max(config.train.learning_starts, config.train.batch_size, filled)
     steps, capacity = first + iterations * each, max(100_000, filled)
     train = replace(
         config.train, env_steps=steps, learning_starts=first, epochs=1, replay_capacity=capacity
     )
-    return run_setup.prepare(find(name), replace(config, train=train), preset)[0]
+    return run_setup.prepare(experiment, replace(config, train=train), preset)[0]
 
 
 def epoch(name: str, setup: RunSetup) -> timing.Contender:
