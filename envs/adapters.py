@@ -9,6 +9,7 @@ import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -91,7 +92,7 @@ def load(
     except Exception as error:  # whatever their constructors, and downloads of models, raise
         raise ValueError(f"{name} cannot be made: {error}") from error
     env = adapt(env, limit if max_steps is None else max_steps, obs_key, pool_size)
-    return env._replace(spec=env.spec._replace(name=f"{library}_{inner}"))
+    return env._replace(spec=env.spec._replace(name=f"{library}_{Path(inner).stem}"))
 
 
 def _load_brax(name: str, options: dict[str, Any]) -> tuple[Any, int | None]:
@@ -113,7 +114,13 @@ def _load_playground(name: str, options: dict[str, Any]) -> tuple[Any, int | Non
     return registry.load(name, config_overrides=impl | options), None
 
 
-LIBRARIES = {"brax": _load_brax, "playground": _load_playground}
+def _load_mjcf(path: str, options: dict[str, Any]) -> tuple[Any, int | None]:
+    from envs.mjcf import own_task
+
+    return own_task.load(path, options), None
+
+
+LIBRARIES = {"brax": _load_brax, "playground": _load_playground, "mjcf": _load_mjcf}
 
 
 def _check_name(name: str, known: Sequence[str]) -> None:

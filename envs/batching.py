@@ -89,6 +89,9 @@ def batch(task: Task, pool_size: int = 64) -> Environment:
     """
     if pool_size < 1:
         raise ValueError(f"pool_size={pool_size} must be at least 1; use 64")
+    if task.spec.max_steps < 1:
+        limit = task.spec.max_steps
+        raise ValueError(f"max_steps={limit} of {task.spec.name} must be at least 1; use 1000")
     visual = task.visual and _batched(task.visual)
     # Python reads a simulator once, not once in each program that plays it.
     task = task._replace(reset=jax.jit(task.reset), step=jax.jit(task.step))

@@ -36,8 +36,9 @@ class Simulator:
     process may use cores.
 
     fields: those of `Observables` besides qpos and qvel that are read after a step; cfrc_ext is
-    computed where it is among them. probe: (model's number, data) -> anything else to read. A
-    call has the simulator to itself: another waits.
+    computed where it is among them. probe: (model's number, data) -> anything else to read.
+    up_to_date: compute positions anew after a step, which else lag qpos by a physics step. A call
+    has the simulator to itself: another waits.
     """
 
     def __init__(
@@ -46,9 +47,11 @@ class Simulator:
         frame_skip: int,
         fields: Sequence[str] = (),
         probe: Callable[[int, mujoco.MjData], float] | None = None,
+        up_to_date: bool = False,
     ) -> None:
         self.models, self.model = list(models), models[0]
         self.frame_skip, self.fields, self.probe = frame_skip, tuple(fields), probe
+        self.up_to_date = up_to_date
         self.dt = self.model.opt.timestep * frame_skip
         self.state_size = mujoco.mj_stateSize(self.model, STATE)
         self._blank = np.empty(self.state_size)
@@ -85,6 +88,8 @@ class Simulator:
             mujoco.mj_step(world.model, world.data, self.frame_skip)
             if forces:
                 mujoco.mj_rnePostConstraint(world.model, world.data)
+            if self.up_to_date:
+                mujoco.mj_kinematics(world.model, world.data)
 
         after, seen = self._play(step, len(states), numbers)
         # It sets the clock to zero, too.

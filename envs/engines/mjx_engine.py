@@ -116,6 +116,11 @@ def look(data: mjx.Data) -> Observables:
     return Observables(**seen, cinert=data._impl.cinert, cfrc_ext=data._impl.cfrc_ext)
 
 
+def up_to_date(physics: Physics, data: mjx.Data) -> mjx.Data:
+    """Compute positions of bodies, geoms and sites anew, which after a step lag qpos."""
+    return smooth.kinematics(physics.on_device, data)
+
+
 def _place(on_device: mjx.Model, blank: mjx.Data, qpos: jax.Array, qvel: jax.Array) -> mjx.Data:
     data = blank.replace(qpos=qpos, qvel=qvel)
     for compute in (smooth.kinematics, smooth.com_pos, smooth.com_vel):
@@ -214,7 +219,9 @@ def _suspects(model: mujoco.MjModel, message: str) -> str:
     """Name the geoms of the types that an error of MJX speaks of."""
     kinds = [kind for kind in mujoco.mjtGeom.__members__.values() if kind.name in message]
     names = [
-        model.geom(i).name or f"geom {i}" for i in range(model.ngeom) if model.geom_type[i] in kinds
+        model.geom(i).name or f"geom {i}"
+        for i in range(model.ngeom)
+        if int(model.geom_type[i]) in kinds
     ]
     return f"change {', '.join(names) or 'that element'} or leave it out of the model"
 
