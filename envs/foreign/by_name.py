@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,9 +85,18 @@ def _from_own_code(name: str, options: Mapping[str, Any], given: Mapping[str, An
     with own_code.one_line(name):
         env = factory(**options)
     try:
+        if _is_of_gymnasium(env):
+            from envs.foreign.gymnasium_host import from_factory
+
+            return from_factory(lambda: factory(**options), given.get("max_steps"))
         return adapt(env, **{key: value for key, value in given.items() if key not in own})
     except ValueError as error:
         raise ValueError(f"{name} makes {type(env).__name__}: {error}") from error
+
+
+def _is_of_gymnasium(env: Any) -> bool:
+    gymnasium = sys.modules.get("gymnasium")  # which whoever makes one of its has imported
+    return gymnasium is not None and isinstance(env, gymnasium.Env)
 
 
 @contextlib.contextmanager

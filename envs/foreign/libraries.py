@@ -83,7 +83,20 @@ def _options_of_playground(name: str) -> Options:
     return options
 
 
+def _make_gymnasium(name: str, options: dict[str, Any]) -> Any:
+    from envs.foreign import gymnasium_host  # Gymnasium and MuJoCo take a second
+
+    return gymnasium_host.make_gymnasium(name, options)
+
+
+def _options_of_gymnasium(name: str) -> Options:
+    from envs.foreign import gymnasium_host
+
+    return gymnasium_host.options_of(name)
+
+
 LIBRARIES: dict[str, Library] = {
     "brax": Library(_make_brax, _options_of_brax, BRAX_MAX_STEPS),
     "playground": Library(_make_playground, _options_of_playground),
+    "gymnasium": Library(_make_gymnasium, _options_of_gymnasium, batched=True),
 }

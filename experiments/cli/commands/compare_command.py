@@ -64,10 +64,7 @@ def compare_options(domain: str, preset: str | None) -> tuple[type, Compare]:
 def compare(words: list[str], began: float) -> int:
     """Train every method with all its seeds, and make one table and one picture of them. -> the
     exit code."""
-    domain, words = env_words.take_name(words)
-    if domain is None:
-        domain = words.pop(0) if words and not words[0].startswith("-") else ""
-    rest = words
+    domain, rest = env_words.take_domain(words)
     asked, rest = parsing.parse_known(CompareOptions, rest, f"{parsing.PROGRAM} compare")
     if {"-h", "--help"} & set(rest):
         kind, default = compare_options(domain, asked.preset)

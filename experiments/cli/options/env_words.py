@@ -47,3 +47,12 @@ def take_name(words: list[str]) -> tuple[str | None, list[str]]:
     if len(names) > 1:
         raise ValueError(f"--env is given twice: {' and '.join(names)}; give one")
     return (names[0] if names else None), rest
+
+
+def take_domain(words: list[str]) -> tuple[str, list[str]]:
+    """Take a comparison's domain out of the words: the first one, or what `--env` names. -> it, or
+    nothing, and the others, in whole."""
+    name, rest = take_name(words)
+    if name is None and rest and not rest[0].startswith("-"):
+        return rest[0], rest[1:]
+    return name or "", rest
