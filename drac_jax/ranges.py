@@ -114,6 +114,8 @@ def _values(config: Any, path: str) -> Iterator[tuple[str, str, Any]]:
     )
     for name, value in held.items():
         where = f"{path}.{name}" if path else name
+        if not getattr(value, "ranged", True):  # another's options, whose numbers it judges itself
+            continue
         if isinstance(value, Mapping) or is_dataclass(value):
             yield from _values(value, where)
         else:

@@ -45,6 +45,8 @@ class EnvSpec(NamedTuple):
     """Sizes and names of an environment. `scene` implies that obs[:2] is the position in it.
     host_callback: JAX calls the simulator on the host, which is one device's alone. actor_obs,
     critic_obs: the columns of obs, from the first to before the last, that each sees; None: all.
+    forgotten: a checkpoint does not hold the simulator's state, so that a resumed run begins its
+    episodes anew.
     """
 
     name: str
@@ -56,6 +58,7 @@ class EnvSpec(NamedTuple):
     host_callback: bool = False
     actor_obs: tuple[int, int] | None = None
     critic_obs: tuple[int, int] | None = None
+    forgotten: bool = False
 
 
 @struct.dataclass
@@ -93,13 +96,15 @@ class Environment(NamedTuple):
     """A batched environment of pure functions; the number of environments is that of the keys.
 
     reset: (keys [E]) -> EnvState. step: (EnvState, action [E, A]) -> EnvState, which resets by
-    itself the environments that are done. visual: None where there is nothing to draw.
+    itself the environments that are done. visual: None where there is nothing to draw. release:
+    (EnvState) -> None, gives back what a state that is stepped no more holds on the host.
     """
 
     spec: EnvSpec
     reset: Callable[[jax.Array], EnvState]
     step: Callable[[EnvState, jax.Array], EnvState]
     visual: Visual | None = None
+    release: Callable[[EnvState], None] | None = None
 
 
 class Trainable(NamedTuple):

@@ -8,9 +8,10 @@ from importlib import import_module
 from typing import Any
 
 from drac_jax.types import Environment
-from envs.adapters import adapt, from_brax, from_playground, load
 from envs.batching import Task, TaskStep, batch
 from envs.contract import check
+from envs.foreign import by_name, signatures
+from envs.foreign.brax_protocol import adapt, from_brax, from_playground
 
 __all__ = [
     "ENVIRONMENTS",
@@ -22,6 +23,7 @@ __all__ = [
     "from_brax",
     "from_playground",
     "make",
+    "options_of",
 ]
 
 
@@ -34,7 +36,6 @@ def _from(module: str, factory: str, *bound: str) -> Callable[[], Callable[..., 
     return load
 
 
-ADAPT_OPTIONS = ("max_steps", "obs_key", "pool_size")
 LOCOMOTION = ("ant", "halfcheetah", "hopper", "humanoid", "swimmer", "walker2d")
 
 # name -> how to get the task's factory, and the size of its reset pool (1: the start is fixed).
@@ -52,23 +53,38 @@ ENVIRONMENTS: dict[str, tuple[Callable[[], Callable[..., Task]], int]] = {
 def make(name: Any, **options: Any) -> Environment:
     """Make a batched environment by name; options are those of its task.
 
-    `brax:<name>` and `playground:<name>` load one of those libraries (see `adapters.load`). A
-    Task, an Environment or an object with Brax's protocol goes to `adapters.adapt`, with its
-    options. Raises ValueError for an unknown name (with the nearest) or option (with those there
-    are), and for an object that is none of these.
+    `<library>:<name>`, `module:function` and `file.py:function` are loaded by `by_name.load`. A
+    Task, an Environment or an object with Brax's protocol goes to `adapt`, with its options. Raises
+    ValueError for an unknown name (with the nearest) or option (with those there are), and for an
+    object that is none of these.
     """
     if not isinstance(name, str):
-        _check_options(f"an environment of type {type(name).__name__}", options, ADAPT_OPTIONS)
+        _check_options(
+            f"an environment of type {type(name).__name__}", options, by_name.ADAPT_OPTIONS
+        )
         return adapt(name, **options)
-    if ":" in name:
-        return load(name, **options)
+    if by_name.is_foreign(name):
+        return by_name.load(name, **options)
+    make_task, pool_size = _find(name)
+    _check_options(name, options, inspect.signature(make_task).parameters)
+    return batch(make_task(**options), pool_size)
+
+
+def options_of(name: str) -> signatures.Options:
+    """List the options of a named environment that words can say, with types and defaults. Raises
+    ValueError for an unknown name."""
+    if by_name.is_foreign(name):
+        return by_name.options_of(name)
+    return signatures.of_callable(_find(name)[0])
+
+
+def _find(name: str) -> tuple[Callable[..., Task], int]:
+    """Look up a task's factory and the size of its reset pool."""
     if name not in ENVIRONMENTS:
         near = get_close_matches(name, ENVIRONMENTS, n=3, cutoff=0.0)
         raise ValueError(f"environment {name!r} is unknown; nearest: {', '.join(near)}")
     factory, pool_size = ENVIRONMENTS[name]
-    make_task = factory()
-    _check_options(name, options, inspect.signature(make_task).parameters)
-    return batch(make_task(**options), pool_size)
+    return factory(), pool_size
 
 
 def _check_options(what: str, options: Mapping[str, Any], known: Collection[str]) -> None:

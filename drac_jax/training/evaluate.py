@@ -56,7 +56,9 @@ def make_evaluate(
 
         keys = jax.random.split(key, env.spec.max_steps)
         carry = (first, ~start.broken, start)
-        (_, _, episodes), (path, records) = jax.lax.scan(step, carry, keys)
+        (last, _, episodes), (path, records) = jax.lax.scan(step, carry, keys)
+        if env.release is not None:
+            env.release(last)
         records = jax.tree.map(lambda x: x.swapaxes(0, 1), records)
         if not record_paths:
             return episodes._replace(paths=first.obs[:, None][:, :0], records=records)

@@ -13,7 +13,7 @@ __all__ = ["NUM_ENVS", "RULES", "NotApplicable", "Subject", "check", "examine", 
 
 RULES: dict[str, Callable[[Subject], list[str]]] = FORM | BEHAVIOUR
 # An error is told from the last line that is none of these: the user's own.
-NOT_USERS = ("site-packages", "<", "envs/contract/", "envs/batching.py", "envs/adapters.py")
+NOT_USERS = ("site-packages", "<", "envs/contract/", "envs/batching.py", "envs/foreign/")
 
 
 def check(env: Environment | Task) -> list[str]:

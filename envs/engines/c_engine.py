@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
+from jax.experimental import io_callback
 
 from envs.engines.mjx_engine import Fidelity, set_fast
 from envs.engines.observables import Observables
@@ -173,12 +174,15 @@ HostFunction = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 Call = Callable[[jax.Array | np.ndarray, jax.Array], tuple[jax.Array, jax.Array]]
 
 
-def on_host(function: HostFunction, states: tuple[int, int], floats: int) -> Call:
+def on_host(
+    function: HostFunction, states: tuple[int, int], floats: int, effects: bool = False
+) -> Call:
     """Make a NumPy function one of JAX, whose vmaps, nested ones too, are one call of it.
 
     function: (states [W, S] float64, inputs [W, I] float32) -> (states [W, T], outputs [W, F]).
     states: (S, T); floats: F. -> (bits [2 S], inputs [I]) -> (bits [2 T], outputs [F]): JAX has no
-    float64, and keeps its bits as uint32. The function may not use JAX.
+    float64, and keeps its bits as uint32. The function may not use JAX. effects: it changes what it
+    does not return, so that no call of it may be left out or taken for another.
     """
     before, after = (2 * size for size in states)
     thread = _exact()
@@ -197,7 +201,7 @@ def on_host(function: HostFunction, states: tuple[int, int], floats: int) -> Cal
     @jax.custom_batching.custom_vmap
     def call_all(rows: jax.Array) -> jax.Array:
         shape = jax.ShapeDtypeStruct((len(rows), after + floats), jnp.uint32)
-        return jax.pure_callback(call, shape, rows)
+        return (io_callback if effects else jax.pure_callback)(call, shape, rows)
 
     @call_all.def_vmap
     def _(size: int, batched: list[bool], rows: jax.Array) -> tuple[jax.Array, bool]:

@@ -82,6 +82,8 @@ class Run:
         total = self.setup.schedule.epochs
         inside = f" and {rest:,} iterations" if rest else ""
         self.reporter.say(f"resuming {self.folder} after epoch {epoch} of {total}{inside}")
+        if self.setup.env.spec.forgotten:
+            self.reporter.say("its episodes begin anew: no checkpoint holds a simulator's state")
         return self._train(self._compile(), (state, sums or self.no_sums))
 
     def _compile(self) -> Programs:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -18,13 +19,16 @@ CONFIG, METRICS, SUMMARY, CHECKPOINTS, UNFINISHED, EPISODES = (
     "unfinished",  # a checkpoint within an epoch
     "episodes.npz",
 )
+MOST_LETTERS = 120  # of a folder's name
 
 
 def new_folder(root: Path, experiment: str) -> Path:
     """Make runs/<experiment>/<id>/, the id being the time. Raises ValueError where it cannot."""
+    # `amortized-on-brax:ant` and paths of files are names of experiments, too.
+    root = root / re.sub(r"[^\w.+-]+", "_", experiment)[:MOST_LETTERS]
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     for suffix in ("", *(f"-{n}" for n in range(2, 100))):
-        folder = root / experiment / (stamp + suffix)
+        folder = root / (stamp + suffix)
         try:
             folder.mkdir(parents=True)
             return folder
@@ -35,7 +39,7 @@ def new_folder(root: Path, experiment: str) -> Path:
                 f"cannot make the run folder {folder}: {error.strerror}; choose another with "
                 f"--runs-dir"
             ) from None
-    raise ValueError(f"too many runs in {root / experiment} within one second; start again")
+    raise ValueError(f"too many runs in {root} within one second; start again")
 
 
 def chunk_place(folder: Path, number: int) -> Path:

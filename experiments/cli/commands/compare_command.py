@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, Suppress, arg
 
-from drac_jax.algorithms.registry import METHODS
 from drac_jax.figures import method_table
 from drac_jax.runs import comparison
 from drac_jax.runs.execution.stopping import Interrupted
@@ -17,9 +16,9 @@ from drac_jax.runs.setup.experiment import DEFAULT_PRESET, Experiment, RunConfig
 from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.runs.storage import run_folder, run_lock
 from drac_jax.runs.storage.console import Reporter
-from experiments import EXPERIMENTS, find
+from experiments import find, find_on, methods_on
 from experiments.cli import terminal
-from experiments.cli.options import method_values, parsing
+from experiments.cli.options import env_words, method_values, parsing
 from experiments.cli.options.machine_options import Devices, set_up
 from experiments.cli.options.method_values import Plan
 
@@ -45,14 +44,15 @@ class Compare[Values](CompareOptions):
     Example: python -m experiments compare multigoal --algos amortized sac --seeds 5
     """
 
-    domain: Positional[str] = ""  # what all methods play, as `multigoal`
+    domain: Positional[str] = ""  # what all methods play, as `multigoal`, or brax:ant
     values: Annotated[Values, arg(name="")]
 
 
 def compare_options(domain: str, preset: str | None) -> tuple[type, Compare]:
     """-> the type and the default of all options of `compare`, for its help."""
-    name = next((n for n in EXPERIMENTS if n.startswith(f"{domain}_")), "multigoal_amortized")
-    _, values = parsing.with_grid_options(find(name).config(preset or DEFAULT_PRESET))
+    method = next(iter(methods_on(domain)), "amortized")
+    experiment = find_on(domain if methods_on(domain) else "multigoal", method)
+    _, values = parsing.with_grid_options(experiment.config(preset or DEFAULT_PRESET))
     grid: Any = Suppress[Any]  # type: ignore[misc]
     kind = parsing.of(
         RunConfig, type(values.env), type(values.algorithm), type(values.hparams), grid
@@ -64,15 +64,14 @@ def compare_options(domain: str, preset: str | None) -> tuple[type, Compare]:
 def compare(words: list[str], began: float) -> int:
     """Train every method with all its seeds, and make one table and one picture of them. -> the
     exit code."""
-    domain = words[0] if words and not words[0].startswith("-") else ""
-    rest = words[1:] if domain else words
+    domain, rest = env_words.take_domain(words)
     asked, rest = parsing.parse_known(CompareOptions, rest, f"{parsing.PROGRAM} compare")
     if {"-h", "--help"} & set(rest):
         kind, default = compare_options(domain, asked.preset)
         parsing.parse(kind, ["--help"], f"{parsing.PROGRAM} compare", default)
     deadline = set_up(asked, began)
     plan = (_kept if asked.resume else _asked)(domain, asked, rest)
-    experiments = {algo: find(f"{plan.domain}_{algo}") for algo in plan.algos}
+    experiments = {algo: parsing.fit(find_on(plan.domain, algo), plan.words) for algo in plan.algos}
     configs = method_values.settle(plan, experiments, asked.resume)
     todo = [
         a for a in plan.algos if not (asked.resume and comparison.is_finished(asked.resume / a))
@@ -131,14 +130,14 @@ def _asked(domain: str, asked: CompareOptions, words: list[str]) -> Plan:
         raise ValueError(f"compare needs a domain, as multigoal is one: {usage}")
     if asked.algos == ():
         raise ValueError("--algos names no method; give at least one, or leave it out for all")
-    algos = [*(asked.algos or (name for name in METHODS if f"{domain}_{name}" in EXPERIMENTS))]
+    algos = [*(asked.algos or methods_on(domain))]
     if not algos:
         find(domain)  # raises, with the nearest names
         raise ValueError(f"{domain} is an experiment, not a domain; leave its method out")
     if twice := [algo for algo in algos if algos.count(algo) > 1]:
         raise ValueError(f"algos: {twice[0]} is named twice; compare different methods")
     about_devices = words if asked.devices is None else ["--devices"]
-    preset = parsing.preset_for(find(f"{domain}_{algos[0]}"), about_devices)
+    preset = parsing.preset_for(find_on(domain, algos[0]), about_devices)
     return Plan(domain, algos, asked.preset or preset, words)
 
 

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from drac_jax.algorithms.registry import METHODS
+from envs.foreign.libraries import LIBRARIES
 from experiments import EXPERIMENTS
 from experiments.cli.options import parsing
+
+# What `--env` may name, besides `envs.ENVIRONMENTS`.
+NAMED = (*(f"{library}:NAME" for library in LIBRARIES), "MODULE:FUNCTION", "FILE.py:FUNCTION")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ def list_experiments(words: list[str], began: float) -> int:
     print("\nEach of them with every method, as in multigoal_sac:")
     for name, method in METHODS.items():
         print(f"{name:{width}}  {method.summary}")
+    print(f"\nAnd any environment by its name: run amortized --env {' | '.join(NAMED)}")
     return 0
 
 

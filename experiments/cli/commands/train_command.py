@@ -18,8 +18,9 @@ from drac_jax.runs.storage import run_folder, run_lock
 from drac_jax.runs.storage.console import Reporter
 from experiments import find
 from experiments.cli import terminal
-from experiments.cli.options import parsing
+from experiments.cli.options import env_words, parsing
 from experiments.cli.options.machine_options import Machine, set_up
+from experiments.tasks import any_environment
 
 BARE_RUN = "multigoal_amortized"
 
@@ -31,10 +32,13 @@ class Train[Values]:
     The values below are those of the experiment and the preset that the command names.
 
     Example: python -m experiments run pointmaze_simple_amortized --preset fast --seeds 3
+    Any environment: python -m experiments run amortized --env brax:ant
     """
 
     values: Annotated[Values, arg(name="")]
-    experiment: Positional[str] = BARE_RUN  # its name, as in `python -m experiments list`
+    # Its name, as in `python -m experiments list`; or a method's, and --env NAME what it plays:
+    # brax:ant, gymnasium:Pendulum-v1, my_file.py, my.module:function.
+    experiment: Positional[str] = BARE_RUN
     preset: str = exp.DEFAULT_PRESET  # where the values come from; robots: what suits the device
     config: Path | None = None  # take all values from this config.json, or the run folder of one
     resume: Path | None = None  # go on with the run of this folder, which keeps its values
@@ -62,10 +66,15 @@ def options(command: type[Train], words: list[str]) -> tuple[type, Train, RunCon
 
 def run(words: list[str], began: float, command: type[Train] = Train) -> int:
     """Train, or resume a run, or only print what would be trained. -> the exit code."""
+    words = env_words.settle(words)
+    if any_env := words[:1] and any_environment.is_of_any(words[0]):
+        # It is made before all options are known, and no array may be before the devices are.
+        deadline = set_up(parsing.parse_known(Machine, words, parsing.PROGRAM)[0], began)
     kind, default, origin = options(command, words)
     name = "sweep" if command is Sweep else "run"
     asked = parsing.parse(kind, words, f"{parsing.PROGRAM} {name} {default.experiment}", default)
-    deadline = set_up(asked.machine, began)
+    if not any_env:
+        deadline = set_up(asked.machine, began)
     config = parsing.from_grid_options(asked.values, origin.grid)
     if asked.resume and (found := exp.differences(exp.to_dict(origin), exp.to_dict(config))):
         raise ValueError(f"a resumed run keeps its config: {'; '.join(found)}; start a new run")

@@ -11,7 +11,7 @@ from drac_jax.runs import saved_run
 from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.setup.experiment import Experiment, RunConfig
 from drac_jax.runs.storage import run_folder
-from experiments import find
+from experiments import find_on
 from experiments.cli.options import parsing
 
 Option = list[str]  # a word that starts with two dashes, and its values
@@ -122,7 +122,7 @@ def _advice(plan: Plan, algo: str, shared: list[Option]) -> str:
 
 def _takes(plan: Plan, algo: str, option: Option) -> bool:
     try:
-        parsing.read_config(find(f"{plan.domain}_{algo}").config(plan.preset), option, "")
+        parsing.read_config(find_on(plan.domain, algo).config(plan.preset), option, "")
     except ValueError:
         return False
     return True

@@ -15,6 +15,7 @@ from tyro.conf import arg
 from drac_jax.runs import saved_run
 from drac_jax.runs.setup.experiment import DEFAULT_PRESET, Experiment, RunConfig
 from experiments import find
+from experiments.tasks import any_environment
 
 PROGRAM = "python -m experiments"
 _BOX = str.maketrans("", "", "│╭╮╰╯─")
@@ -99,7 +100,7 @@ def origin_of(name: str | None, words: list[str], bare: str) -> tuple[Experiment
     if origin.resume and origin.config:
         raise ValueError("--resume keeps the run's own values; leave --config out")
     if (place := origin.resume or origin.config) is None:
-        experiment = find(name or bare)
+        experiment = fit(find(name or bare), words)
         preset = origin.preset or preset_for(experiment, words)
         return experiment, preset, experiment.config(preset)
     identity = saved_run.read_identity(place)
@@ -108,6 +109,39 @@ def origin_of(name: str | None, words: list[str], bare: str) -> tuple[Experiment
             raise ValueError(f"{place} is a run of {what} {identity[what]!r}, not {value!r}")
     experiment = find(identity["experiment"])
     return experiment, identity["preset"], saved_run.config_of(experiment, identity)
+
+
+@dataclass(frozen=True)
+class OnlyEnv[Env]:
+    """What the words say of an environment."""
+
+    env: Env
+
+
+def fit(experiment: Experiment, words: list[str]) -> Experiment:
+    """Fit an experiment on a named environment to that, as the words want it. Raises ValueError for
+    an environment that cannot be made, unless the words only ask for help."""
+    if not any_environment.is_of_any(experiment.name):
+        return experiment
+    default = OnlyEnv(experiment.config().env)
+    try:
+        kind, about_env = of(OnlyEnv, type(default.env)), _about_env(words)
+        prog = f"{PROGRAM} run {experiment.name}"
+        return any_environment.fitted(experiment, parse(kind, about_env, prog, default).env)
+    except ValueError:
+        if {"-h", "--help"} & set(words):
+            return experiment
+        raise
+
+
+def _about_env(words: list[str]) -> list[str]:
+    """Take the options of the environment, and their values, out of the words."""
+    taken, takes = [], False
+    for word in words:
+        if word.startswith("--"):
+            takes = word.startswith("--env.")
+        taken += [word] * takes
+    return taken
 
 
 def names_origin(words: list[str]) -> bool:

@@ -1,16 +1,12 @@
-"""Adapters for environments of Brax, MuJoCo Playground, and others with Brax's protocol.
+"""Environments of Brax, of MuJoCo Playground, and others with Brax's protocol, as ours.
 
 Their protocol is unbatched: reset(key) and step(state, action) give a state with obs, reward and
 done. Ours are the time limit, the batch, autoreset, terminal obs and the NaN guard, so an
 environment enters bare, without Brax's EpisodeWrapper and AutoResetWrapper.
 """
 
-import contextlib
-import io
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,20 +16,41 @@ from envs.batching import Task, TaskStep, batch
 
 PROTOCOL = ("reset", "step", "action_size")
 WRAPPERS = ("EpisodeWrapper", "AutoResetWrapper", "VmapWrapper")  # what `batch` does
-BRAX_MAX_STEPS = 1000  # brax.envs.create's episode_length, for every environment
 TRUNCATIONS = ("truncation", "time_out")  # what an end by time is called in a state's info
 # Brax's pendulum calls its fall a time_out, and without termination nothing is left to learn.
 FALLS_BY_TIME_OUT = ("brax.envs.inverted_pendulum",)
 
 
+class Keys(NamedTuple):
+    """The entries of a dict obs that actor and critic see: as options of their own, or, where
+    those are empty, as `obs_key`."""
+
+    obs_key: str = "state"
+    actor_obs: str = ""
+    critic_obs: str = ""
+
+    @property
+    def seen(self) -> dict[str, str]:
+        """Name each one's key. -> by the option that it comes from: one entry where both see the
+        same."""
+        actor = {"actor_obs": self.actor_obs} if self.actor_obs else {"obs_key": self.obs_key}
+        own = self.critic_obs not in ("", *actor.values())
+        return actor | ({"critic_obs": self.critic_obs} if own else {})
+
+
 def adapt(
-    env: Any, max_steps: int | None = None, obs_key: str = "state", pool_size: int = 64
+    env: Any,
+    max_steps: int | None = None,
+    obs_key: str = "state",
+    pool_size: int = 64,
+    actor_obs: str = "",
+    critic_obs: str = "",
 ) -> Environment:
     """Make a batched environment of a Task, of a Brax or Playground environment, or of anything
     with their reset, step and action_size; an Environment is returned as it is.
 
-    max_steps, obs_key: as for `from_brax`; pool_size: as for `batch`. Raises ValueError for what
-    is missing.
+    max_steps, obs_key, actor_obs, critic_obs: as for `from_brax`; pool_size: as for `batch`.
+    Raises ValueError for what is missing.
     """
     if isinstance(env, Environment):
         if max_steps not in (None, env.spec.max_steps):
@@ -44,94 +61,50 @@ def adapt(
         limit = env.spec.max_steps if max_steps is None else max_steps
         return batch(env._replace(spec=env.spec._replace(max_steps=limit)), pool_size)
     make_task = from_playground if hasattr(env, "mjx_model") else from_brax
-    return batch(make_task(env, max_steps, obs_key), pool_size)
+    return batch(make_task(env, max_steps, obs_key, actor_obs, critic_obs), pool_size)
 
 
-def from_brax(env: Any, max_steps: int | None = None, obs_key: str = "state") -> Task:
+def from_brax(
+    env: Any,
+    max_steps: int | None = None,
+    obs_key: str = "state",
+    actor_obs: str = "",
+    critic_obs: str = "",
+) -> Task:
     """Make a task of a Brax environment, or of any other with its protocol.
 
     max_steps: the time limit; needed where the environment states no episode_length. obs_key: of
-    an obs that is a dict; it must be a vector. done is termination, unless the state's info has a
-    flag `truncation` or `time_out`. Raises ValueError for what is missing, and for wrappers that
+    an obs that is a dict; it must be a vector. actor_obs, critic_obs: the keys of what actor and
+    critic see, `obs_key` and the actor's where empty; where they differ the obs is the actor's and
+    then the critic's. done is termination, unless the state's info has a flag `truncation` or
+    `time_out`. Raises ValueError for what is missing, and for wrappers that
     do what `batch` does. Its returns compare with Brax's own, not with Gymnasium's.
     """
     system = getattr(env, "sys", None)
     visual = None
     if system is not None:
         visual = Visual(lambda: system.mj_model, lambda sim: sim.pipeline_state.q, env.dt)
-    return _make_task(env, max_steps, obs_key, visual)
+    return _make_task(env, max_steps, Keys(obs_key, actor_obs, critic_obs), visual)
 
 
-def from_playground(env: Any, max_steps: int | None = None, obs_key: str = "state") -> Task:
+def from_playground(
+    env: Any,
+    max_steps: int | None = None,
+    obs_key: str = "state",
+    actor_obs: str = "",
+    critic_obs: str = "",
+) -> Task:
     """Make a task of a MuJoCo Playground environment; as `from_brax`, with its own time limit.
 
     Actions are clipped to [-1, 1], which is what Playground's environments expect.
     """
     visual = Visual(lambda: env.mj_model, lambda sim: sim.data.qpos, env.dt)
-    return _make_task(env, max_steps, obs_key, visual)
+    return _make_task(env, max_steps, Keys(obs_key, actor_obs, critic_obs), visual)
 
 
-def load(
-    name: str,
-    max_steps: int | None = None,
-    obs_key: str = "state",
-    pool_size: int = 64,
-    **options: Any,
-) -> Environment:
-    """Load `brax:<name>` or `playground:<name>`; options go to its constructor or its config.
-
-    Raises ValueError for an unknown name or option, or a package that is not installed.
-    """
-    library, _, inner = name.partition(":")
-    if library not in LIBRARIES:
-        known = ", ".join(f"{key}:<name>" for key in LIBRARIES)
-        raise ValueError(f"environment {name!r} is unknown; {library!r} is none of {known}")
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # they print that warp is not there
-            env, limit = LIBRARIES[library](inner, options)
-    except Exception as error:  # whatever their constructors, and downloads of models, raise
-        raise ValueError(f"{name} cannot be made: {error}") from error
-    env = adapt(env, limit if max_steps is None else max_steps, obs_key, pool_size)
-    return env._replace(spec=env.spec._replace(name=f"{library}_{Path(inner).stem}"))
-
-
-def _load_brax(name: str, options: dict[str, Any]) -> tuple[Any, int | None]:
-    from brax import envs
-
-    _check_name(name, list(envs._envs))  # Brax has no public list
-    return envs.get_environment(name, **options), BRAX_MAX_STEPS
-
-
-def _load_playground(name: str, options: dict[str, Any]) -> tuple[Any, int | None]:
-    try:
-        from mujoco_playground import registry
-    except ImportError as error:
-        install = "pip install -e '.[playground]'"
-        raise ValueError(f"MuJoCo Playground is missing ({error}); use {install}") from error
-    _check_name(name, registry.ALL_ENVS)
-    # Their default, warp, needs CUDA.
-    impl = {} if jax.default_backend() == "gpu" else {"impl": "jax"}
-    return registry.load(name, config_overrides=impl | options), None
-
-
-def _load_mjcf(path: str, options: dict[str, Any]) -> tuple[Any, int | None]:
-    from envs.mjcf import own_task
-
-    return own_task.load(path, options), None
-
-
-LIBRARIES = {"brax": _load_brax, "playground": _load_playground, "mjcf": _load_mjcf}
-
-
-def _check_name(name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        near = get_close_matches(name, known, n=3, cutoff=0.0)
-        raise ValueError(f"no environment {name!r}; nearest: {', '.join(near)}")
-
-
-def _make_task(env: Any, max_steps: int | None, obs_key: str, visual: Visual | None) -> Task:
+def _make_task(env: Any, max_steps: int | None, keys: Keys, visual: Visual | None) -> Task:
     like = _example(env)
-    obs_size = _vector(like.obs, obs_key).shape[0]
+    sizes = [x.shape[0] for x in _vectors(like.obs, keys)]
     bare = type(getattr(env, "unwrapped", env))
     flags = TRUNCATIONS[: 1 if bare.__module__ in FALLS_BY_TIME_OUT else None]
 
@@ -140,7 +113,8 @@ def _make_task(env: Any, max_steps: int | None, obs_key: str, visual: Visual | N
         info = getattr(state, "info", {})
         for flag in flags:
             timed |= jnp.asarray(info.get(flag, False), bool)
-        obs, sim = _vector(state.obs, obs_key), _hide(state, like)
+        vectors, sim = _vectors(state.obs, keys), _hide(state, like)
+        obs = vectors[0] if len(vectors) == 1 else jnp.concatenate(vectors)
         return TaskStep(sim, obs, state.reward, terminated=done & ~timed, truncated=done & timed)
 
     def reset(key: jax.Array) -> TaskStep:
@@ -149,7 +123,9 @@ def _make_task(env: Any, max_steps: int | None, obs_key: str, visual: Visual | N
     def step(sim: Any, action: jax.Array) -> TaskStep:
         return told(env.step(_shown(sim, like), action))
 
-    spec = EnvSpec(bare.__name__, obs_size, int(env.action_size), _limit(env, max_steps))
+    spec = EnvSpec(bare.__name__, sum(sizes), int(env.action_size), _limit(env, max_steps))
+    if len(sizes) > 1:
+        spec = spec._replace(actor_obs=(0, sizes[0]), critic_obs=(sizes[0], sum(sizes)))
     return Task(spec, reset, step, visual)
 
 
@@ -184,13 +160,24 @@ def _limit(env: Any, max_steps: int | None) -> int:
     return int(limit)
 
 
-def _vector(obs: Any, key: str) -> Any:
-    """Take the vector out of an obs, by key where it is a dict."""
-    if isinstance(obs, Mapping):
+def _vectors(obs: Any, keys: Keys) -> list[Any]:
+    """Take the vectors out of an obs, by key where it is a dict: one where actor and critic see the
+    same, and else the actor's and the critic's."""
+    if not isinstance(obs, Mapping):
+        if keys.actor_obs or keys.critic_obs:
+            raise ValueError(
+                f"actor_obs={keys.actor_obs!r}, critic_obs={keys.critic_obs!r}: the obs is no dict "
+                "and has no keys; leave them out"
+            )
+        return [_checked(obs)]
+    for option, key in keys.seen.items():
         if key not in obs:
             shapes = ", ".join(f"{name} {x.shape}" for name, x in obs.items())
-            raise ValueError(f"obs_key={key!r} is not in the obs; it has {shapes}")
-        obs = obs[key]
+            raise ValueError(f"{option}={key!r} is not in the obs; it has {shapes}")
+    return [_checked(obs[key]) for key in keys.seen.values()]
+
+
+def _checked(obs: Any) -> Any:
     if len(obs.shape) != 1:
         raise ValueError(
             f"the obs has shape {obs.shape}; it must be a vector (for a dict: obs_key)"

@@ -1,0 +1,1 @@
+"""Environments that others wrote, by name or as objects."""
