@@ -119,11 +119,10 @@ def make_dacer(
         return update_step(agent, nets, minibatches, *draw_update(actor, key, minibatches))
 
     def slow_update(agent: DacerAgent, minibatches: Transition, key: jax.Array) -> Updated:
-        sample_key, fit_key = jax.random.split(key)
+        sample_key, key = jax.random.split(key)
         actions = entropy_actions(agent, nets, minibatches.obs[0], sample_key, entropy_samples)
-        return alpha_step(
-            agent, mixture_entropy.estimate(actions, fit_key, mixture_components).mean()
-        )
+        entropy = mixture_entropy.estimate(actions, key, mixture_components)
+        return alpha_step(agent, entropy.mean())
 
     return Algorithm(
         init=lambda key, hparams, obs_size: init_agent(key, nets, hparams, obs_size),
