@@ -19,6 +19,7 @@ update; the mixture's fit takes a fixed number of steps.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -109,8 +110,7 @@ def make_dacer(
     critic = distributional.distributional_twin(critic_hidden, style, critic_obs)
     nets = DacerNetworks(actor, critic, squash)
 
-    def latent(key: jax.Array, shape: tuple[int, ...]) -> Draws:
-        return draw(actor, key, shape)
+    latent = partial(draw, actor)
 
     def decide(agent: DacerAgent, obs: jax.Array, draws: Draws) -> jax.Array:
         return sample(agent, nets, obs, draws)

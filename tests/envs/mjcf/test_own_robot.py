@@ -205,7 +205,7 @@ def test_what_is_wrong_with_a_model_is_said_in_one_line(arm, model, message):
         ({"reward": "arm.py:reward", "reset": "arm.py:half"}, r"return qpos of shape \(2,\)"),
         ({"reward": "arm.py:reward", "colour": 1}, "no option 'colour'; it has reward, obs"),
         ({"reward": "arm.py:reward", "frame_skip": 0}, "frame_skip=0 must be at least 1"),
-        ({"reward": "arm.py:reward", "max_steps": 0}, "max_steps=0 of mjcf_arm must be"),
+        ({"reward": "arm.py:reward", "max_steps": 0}, "max_steps=0 must be"),
         ({"reward": "arm.py:reward", "noise": -1.0}, "noise=-1.0 must be at least 0"),
         ({"reward": "arm.py:reward", "impl": "c++"}, r"impl='c\+\+' is unknown"),
     ],
