@@ -55,7 +55,9 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(["num_envs", "steps_per_iteration", "updates_per_iteration"], COUNT),
     **dict.fromkeys(["batch_size", "n_step", "strata", "hold_steps", "epochs"], COUNT),
     "learning_starts": BUDGET,
-    "held_envs": _from(0),
+    **dict.fromkeys(["held_envs", "lr_warmup"], _from(0)),
+    "max_grad_norm": Range(0.0, FLOAT32, "at least 0 (0 clips nothing)"),
+    "lr_final": Range(0.0, 1.0, "in [0, 1]"),
     **dict.fromkeys(["episodes", "final_episodes", "sr5_groups", "maps", "walls"], COUNT),
     "member": _from(0),
     # Methods. What is unrolled, or grows as a square, is bounded closer.

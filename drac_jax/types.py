@@ -114,6 +114,13 @@ class Trainable(NamedTuple):
     opt_state: Any
 
 
+class ClippedState(NamedTuple):
+    """The state of an optimizer, and the global norm that its gradients are clipped to: []."""
+
+    max_norm: jax.Array
+    inner: Any
+
+
 class Actor(NamedTuple):
     """A policy as a deterministic map of an observation and a latent: a = f(s, z), z ~ p_z.
 

@@ -1,7 +1,7 @@
 """The training config, and the schedule of epochs and updates that it makes."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from drac_jax import ranges
 
@@ -31,6 +31,17 @@ class TrainConfig:
     # Subtract from observations their running mean and divide them by their running standard
     # deviation, clipped to +-10; both are kept with the policy.
     normalize_obs: bool = False
+    # Divide rewards by the running standard deviation of the discounted return so far in each
+    # episode, clipped to +-10. Losses and Q are then of such rewards, returns are recorded as ever.
+    normalize_reward: bool = False
+    reward_scale: float = 1.0  # what rewards are multiplied by, after that, before an update
+    # Scale gradients down to this norm, the actor's and those of both critics together; 0: never.
+    max_grad_norm: float = 0.0
+    # What becomes of the learning rates until the budget's last update, those of actor, critics and
+    # alpha alike.
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    lr_warmup: int = 0  # updates in which they first grow from 0
+    lr_final: float = 0.0  # fraction of them that a linear or cosine schedule ends at
     epochs: int = 20  # equal parts of the budget, each followed by an evaluation
 
 

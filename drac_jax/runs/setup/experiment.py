@@ -133,6 +133,11 @@ def check(experiment: Experiment, config: RunConfig, env: Environment) -> list[s
     -> warnings. Raises ValueError, naming field, value and fix.
     """
     method = method_of(experiment)
+    if config.train.reward_scale != 1.0 and hasattr(config.hparams, "reward_scale"):
+        raise ValueError(
+            f"train.reward_scale={config.train.reward_scale:g} would multiply hparams.reward_scale="
+            f"{config.hparams.reward_scale:g}, which {experiment.method} has; set that one alone"
+        )
     schedule.check(config.train, method.make(env.spec, config.algorithm).num_minibatches)
     names = list(config.grid)
     points = {tuple(label.get(n) for n in names) for label in members_of(config).labels}

@@ -1,4 +1,4 @@
-"""Normalisation of an algorithm's observations by running statistics of the data it collects.
+"""Normalisation of observations and rewards by running statistics of the data collected.
 
 The replay keeps what the environments gave, so that a transition is always read with the newest
 statistics. These are part of the agent: a checkpoint has them, and so has the policy.
@@ -40,6 +40,20 @@ class NormalizedAgent(NamedTuple):
         return self.agent.hparams
 
 
+class RewardScaledAgent(NamedTuple):
+    """An agent, and what its rewards are divided by. returns: [E], discounted, of the running
+    episodes so far; moments: of all their values, mean, var: []."""
+
+    agent: Any
+    returns: jax.Array
+    moments: Moments
+
+    @property
+    def hparams(self) -> Any:
+        """The hyperparameters of the agent within."""
+        return self.agent.hparams
+
+
 def no_moments(shape: tuple[int, ...]) -> Moments:
     """Make the moments of no values, which normalise nothing."""
     return Moments(jnp.zeros(()), jnp.zeros(shape), jnp.ones(shape))
@@ -62,6 +76,58 @@ def standardize(moments: Moments, values: jax.Array) -> jax.Array:
     """Map values to mean 0 and variance 1, clipped to +-10. values: [..., *shape of the mean]."""
     scaled = (values - moments.mean) * jax.lax.rsqrt(moments.var + EPS)
     return jnp.clip(scaled, -CLIP, CLIP)
+
+
+def with_scaled_rewards(algorithm: Algorithm, scale: float) -> Algorithm:
+    """Make of an algorithm the one that learns from rewards times a constant."""
+
+    def scaled(update: Update) -> Update:
+        return lambda agent, minibatches, key: update(
+            agent, minibatches._replace(reward=scale * minibatches.reward), key
+        )
+
+    slow_update = algorithm.slow_update and scaled(algorithm.slow_update)
+    return algorithm._replace(update=scaled(algorithm.update), slow_update=slow_update)
+
+
+def with_normalized_rewards(algorithm: Algorithm, num_envs: int) -> Algorithm:
+    """Make of an algorithm the one that learns from rewards divided by the running standard
+    deviation of the discounted return, clipped to +-10.
+
+    As Gymnasium and Stable-Baselines3 do it: the return is that of the running episode up to each
+    env step, from its beginning, discounted by the agent's gamma. A step that broke enters none.
+    """
+
+    def init(key: jax.Array, hparams: Any, obs_size: int) -> RewardScaledAgent:
+        agent = algorithm.init(key, hparams, obs_size)
+        return RewardScaledAgent(agent, jnp.zeros(num_envs), no_moments(()))
+
+    def divided(update: Update) -> Update:
+        def wrapped(agent: RewardScaledAgent, minibatches: Transition, key: jax.Array) -> tuple:
+            reward = minibatches.reward * jax.lax.rsqrt(agent.moments.var + EPS)
+            seen = minibatches._replace(reward=jnp.clip(reward, -CLIP, CLIP))
+            inner, metrics = update(agent.agent, seen, key)
+            return agent._replace(agent=inner), metrics
+
+        return wrapped
+
+    def observe(
+        agent: RewardScaledAgent, transition: Transition, done: jax.Array, broken: jax.Array
+    ) -> RewardScaledAgent:
+        returns = agent.hparams.gamma * agent.returns + transition.reward
+        moments = merge(agent.moments, returns, ~broken)
+        returns = jnp.where(done | broken, 0.0, returns)
+        inner = _observed(algorithm, agent.agent, transition, done, broken)
+        return RewardScaledAgent(inner, returns, moments)
+
+    return algorithm._replace(
+        init=init,
+        act=lambda agent, obs, key: algorithm.act(agent.agent, obs, key),
+        mode=lambda agent, obs: algorithm.mode(agent.agent, obs),
+        update=divided(algorithm.update),
+        slow_update=algorithm.slow_update and divided(algorithm.slow_update),
+        observe=observe,
+    )
 
 
 def with_normalized_obs(algorithm: Algorithm) -> Algorithm:
@@ -87,10 +153,8 @@ def with_normalized_obs(algorithm: Algorithm) -> Algorithm:
     def observe(
         agent: NormalizedAgent, transition: Transition, done: jax.Array, broken: jax.Array
     ) -> NormalizedAgent:
-        if algorithm.observe is not None:
-            inner = algorithm.observe(agent.agent, transition, done, broken)
-            agent = agent._replace(agent=inner)
-        return agent._replace(obs=merge(agent.obs, transition.obs, ~broken))
+        inner = _observed(algorithm, agent.agent, transition, done, broken)
+        return NormalizedAgent(inner, merge(agent.obs, transition.obs, ~broken))
 
     return algorithm._replace(
         init=init,
@@ -101,6 +165,10 @@ def with_normalized_obs(algorithm: Algorithm) -> Algorithm:
         slow_update=algorithm.slow_update and _standardized(algorithm.slow_update),
         observe=observe,
     )
+
+
+def _observed(algorithm: Algorithm, agent: Any, *step: Any) -> Any:
+    return agent if algorithm.observe is None else algorithm.observe(agent, *step)
 
 
 def _standardized(update: Update) -> Update:

@@ -1,6 +1,5 @@
 """Actors and critics that see different columns of the observations."""
 
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,24 +11,15 @@ from drac_jax.algorithms.registry import METHODS
 from drac_jax.networks import columns
 from drac_jax.networks.critics import twin_critic
 from drac_jax.types import Algorithm, EnvSpec
+from tests.support.small_methods import small_options
 from tests.support.toys import half_seen
 
-SMALL = {
-    "hidden": (8, 8),
-    "num_samples": 3,
-    "particles": 3,
-    "steps": 5,
-    "svgd_steps": 2,
-    "entropy_samples": 4,
-}
 SPEC = half_seen().spec
 OBS = jax.random.uniform(jax.random.key(2), (16, 3))
 
 
 def small(method: str, spec: EnvSpec) -> Algorithm:
-    options = METHODS[method].options
-    taken = {name: value for name, value in SMALL.items() if hasattr(options, name)}
-    return METHODS[method].make(spec, replace(options, **taken))
+    return METHODS[method].make(spec, small_options(method))
 
 
 def start(method: str, spec: EnvSpec) -> Any:
