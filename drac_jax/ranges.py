@@ -58,6 +58,9 @@ RANGES: dict[str, Range] = {
     "held_envs": _from(0),
     **dict.fromkeys(["episodes", "final_episodes", "sr5_groups", "maps", "walls"], COUNT),
     "member": _from(0),
+    # A search of hyperparameters.
+    **dict.fromkeys(["trials", "batch", "last_epochs"], COUNT),
+    "stop_share": FRACTION,
     # Methods. What is unrolled, or grows as a square, is bounded closer.
     **dict.fromkeys(["hidden", "latent_size"], _from(1, 2**16)),
     **dict.fromkeys(["num_samples", "particles"], _from(2, 2**10)),
