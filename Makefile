@@ -19,7 +19,7 @@ IS_NEW := import sys; sys.exit(sys.version_info < (3, 12))
 CACHES := __pycache__ .pytest_cache .mypy_cache .ruff_cache .hypothesis .ipynb_checkpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run evaluate render robustness sweep compare bench study decoder test test-fast test-slow check clean
+.PHONY: help setup run evaluate render robustness sweep tune compare bench study decoder test test-fast test-slow check clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ robustness: $(STAMP) ## play a saved run on maps with random walls added: ARGS="
 
 sweep: $(STAMP) ## train seeds x a grid at once: EXP=<name> ARGS="--grid.beta 0.5 0.7 --seeds 4"
 	$(PY) -m experiments sweep $(EXP) $(ARGS)
+
+tune: $(STAMP) ## search hyperparameters: EXP=<name> ARGS="--trials 64 --search.beta 0.4 0.8" (extra tune)
+	$(PY) -m experiments tune $(EXP) $(ARGS)
 
 compare: $(STAMP) ## train methods side by side: EXP=multigoal ALGOS="amortized sac" SEEDS=5 ARGS="..."
 	$(PY) -m experiments compare $(EXP) $(if $(ALGOS),--algos $(ALGOS)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)

@@ -60,6 +60,9 @@ RANGES: dict[str, Range] = {
     "lr_final": Range(0.0, 1.0, "in [0, 1]"),
     **dict.fromkeys(["episodes", "final_episodes", "sr5_groups", "maps", "walls"], COUNT),
     "member": _from(0),
+    # A search of hyperparameters.
+    **dict.fromkeys(["trials", "batch", "last_epochs"], COUNT),
+    "stop_share": FRACTION,
     # Methods. What is unrolled, or grows as a square, is bounded closer.
     **dict.fromkeys(["hidden", "latent_size"], _from(1, 2**16)),
     **dict.fromkeys(["num_samples", "particles"], _from(2, 2**10)),

@@ -20,6 +20,7 @@ from experiments.cli import terminal
 COMMANDS = {
     "run": ("train_command", "run"),
     "sweep": ("train_command", "sweep"),
+    "tune": ("tune_command", "tune"),
     "compare": ("compare_command", "compare"),
     "evaluate": ("saved_run_commands", "evaluate"),
     "render": ("saved_run_commands", "render"),
@@ -72,6 +73,7 @@ def _overview(words: list[str]) -> int:
         compare_command,
         saved_run_commands,
         train_command,
+        tune_command,
     )
     from experiments.cli.commands.bench_command import Bench
     from experiments.cli.commands.other_commands import List
@@ -82,6 +84,7 @@ def _overview(words: list[str]) -> int:
     kinds: dict[str, tuple[Any, Any]] = {
         "run": (kind, default),
         "sweep": train_command.options(train_command.Sweep, [])[:2],
+        "tune": tune_command.options([])[:2],
         "compare": compare_command.compare_options("", None),
         **{
             name: saved_run_commands.options_of(name, folder, config)
