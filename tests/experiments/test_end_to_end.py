@@ -145,13 +145,18 @@ def test_rejax_that_is_not_installed_is_named(python, why):
         (["--task", "Walker"], "experiment 'walker_amortized' is unknown"),
         (["--methods", "ppo"], "--methods ppo is unknown; use some of drac, sac"),
         (["--presets", "gpu"], "--presets gpu is unknown"),
-        (["--brax-env", "hoper"], "brax:hoper cannot be made"),
+        (["--brax-env", "hopper"], "--brax-env and --target-return are two measurements"),
     ],
 )
 def test_what_cannot_be_raced_is_answered_in_one_line(words, said, capsys):
     assert main(["bench", "end_to_end", "--target-return", "1", *words]) == 2
     error = capsys.readouterr().err
     assert said in error and len(error.strip().splitlines()) == 1
+
+
+def test_environment_that_brax_does_not_have_is_answered_in_one_line(capsys):
+    assert main(["bench", "end_to_end", "--brax-env", "hoper"]) == 2
+    assert "brax:hoper cannot be made" in capsys.readouterr().err
 
 
 @pytest.mark.heavy

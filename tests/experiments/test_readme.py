@@ -9,11 +9,13 @@ import pytest
 
 from experiments.cli.main import main
 from experiments.studies import study_tables
+from experiments.throughput import timing
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
 TABLES = ("multigoal_compare", "pointmaze_simple_default", "pointmaze_medium_fast")
 TABLES += ("pointmaze_medium_default", "pointmaze_hard_fast", "mazes")
+MEASURED = ("end_to_end_return_sac_one_core",)  # tables of benchmarks that the README has
 SMALL = "TrainConfig(env_steps=40, epochs=2, batch_size=16, learning_starts=16)"
 
 
@@ -39,6 +41,13 @@ def test_a_study_that_there_is_not_is_answered_with_those_there_are(capsys):
 def test_tables_are_those_of_the_records(name):
     rows = study_tables.table_of(study_tables.RESULTS / name).splitlines()
     assert [row for row in rows if row not in README.read_text("utf-8")] == []
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_tables_of_benchmarks_are_those_of_the_records(name):
+    lines = (timing.RESULTS / "cpu" / f"{name}.md").read_text("utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert rows and [row for row in rows if row not in README.read_text("utf-8")] == []
 
 
 @pytest.mark.heavy

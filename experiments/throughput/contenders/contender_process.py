@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Generator, Mapping, Sequence
 from threading import Timer
 from types import MappingProxyType
@@ -56,13 +57,13 @@ class ContenderProcess:
 
     def lines(self, seconds: float) -> Generator[dict[str, Any]]:
         """Yield its lines for so long; then it is killed, as it is when no more are asked for."""
-        timer = Timer(seconds, self.process.kill)
+        timer, ends = Timer(seconds, self.process.kill), time.perf_counter() + seconds
         timer.start()
         try:
             for line in self.process.stdout or ():
                 if line.startswith("{"):
                     yield json.loads(line)
-            timed_out = not timer.is_alive()
+            timed_out = time.perf_counter() >= ends
         finally:
             timer.cancel()
             self.process.kill()

@@ -93,6 +93,8 @@ def measure(options: Options) -> None:
     """Run the suite."""
     timing.check_names("--methods", options.methods, METHODS)
     timing.check_names("--presets", options.presets, PRESETS)
+    if options.brax_env is not None and options.target_return is not None:
+        raise ValueError("--brax-env and --target-return are two measurements; give one of them")
     timing.pin(options.one_core)
     if options.brax_env is not None:
         jax_trainers.measure(
