@@ -9,7 +9,7 @@ from typing import Any
 
 from drac_jax.types import Environment
 from envs.adapters import adapt, from_brax, from_playground, load
-from envs.batching import Task, TaskStep, batch
+from envs.batching import Task, TaskStep, batch, repeat
 from envs.contract import check
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "from_brax",
     "from_playground",
     "make",
+    "repeat",
 ]
 
 

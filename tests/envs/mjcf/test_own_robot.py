@@ -1,4 +1,4 @@
-"""A model of one's own with a reward in a few lines: what it computes, and what it says of mistakes."""
+"""A model of one's own, with a reward in a few lines: what it computes and says of mistakes."""
 
 from pathlib import Path
 from typing import Any
