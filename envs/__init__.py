@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from drac_jax.types import Environment
-from envs.batching import Task, TaskStep, batch
+from envs.batching import Task, TaskStep, batch, repeat
 from envs.contract import check
 from envs.foreign import by_name, signatures
 from envs.foreign.brax_protocol import adapt, from_brax, from_playground
@@ -24,6 +24,7 @@ __all__ = [
     "from_playground",
     "make",
     "options_of",
+    "repeat",
 ]
 
 

@@ -35,7 +35,8 @@ class Task(NamedTuple):
 
     reset: (key) -> TaskStep. step: (sim, action [A] in [-1, 1]) -> TaskStep. visual: its looks,
     of one sim. place: (initial sim, index of an environment in its batch) -> the sim it starts
-    with; all environments are alike unless given (see `deal`).
+    with; all environments are alike unless given (see `deal`). renew: (a sim of the pool, key of an
+    environment) -> the sim that its next episode starts with, where more is drawn than a pool has.
     """
 
     spec: EnvSpec
@@ -43,6 +44,7 @@ class Task(NamedTuple):
     step: Callable[[Any, jax.Array], TaskStep]
     visual: Visual | None = None
     place: Callable[[Any, jax.Array], Any] = _alike
+    renew: Callable[[Any, jax.Array], Any] | None = None
 
 
 def deal(
@@ -70,6 +72,32 @@ def deal(
     # An initial state comes from a pool that all environments share, so it cannot say which
     # variant it is for: the environment that takes it does, at every reset and autoreset.
     return Task(spec, dealt_reset, dealt_step, place=lambda sim, index: (sim[0], index % count))
+
+
+def repeat(task: Task, action_repeat: int) -> Task:
+    """Make a task that takes each action `action_repeat` times, and pays the sum of the rewards.
+
+    An episode that ends in between stays as it ended; the first goal entered is the goal. The time
+    limit counts env steps, of the new task. Raises ValueError unless action_repeat is positive.
+    """
+    if action_repeat < 1:
+        raise ValueError(f"action_repeat={action_repeat} must be at least 1; use 1 for none")
+    if action_repeat == 1:
+        return task
+
+    def step(sim: Any, action: jax.Array) -> TaskStep:
+        def again(last: TaskStep, _: None) -> tuple[TaskStep, None]:
+            out = task.step(last.sim, action)
+            goal = jnp.where(last.goal > 0, last.goal, out.goal)
+            out = out._replace(reward=last.reward + out.reward, goal=goal)
+            ended = last.terminated | last.truncated
+            return jax.tree.map(lambda new, old: jnp.where(ended, old, new), out, last), None
+
+        first = jax.tree.map(_strong, task.step(sim, action))
+        return jax.lax.scan(again, first, None, action_repeat - 1)[0]
+
+    visual = task.visual and task.visual._replace(dt=task.visual.dt * action_repeat)
+    return task._replace(step=step, visual=visual)
 
 
 class _Internal(NamedTuple):
@@ -167,6 +195,9 @@ def _autoreset(
     keys, pick_keys = jax.vmap(jax.random.split)(keys).T
     pick = jax.vmap(lambda key: jax.random.randint(key, (), 0, pool.obs.shape[0]))(pick_keys)
     fresh_sim, fresh_obs = jax.tree.map(lambda x: x[pick], (pool.sim, pool.obs))
+    if task.renew is not None:
+        renew_keys = jax.vmap(partial(jax.random.fold_in, data=1))(pick_keys)
+        fresh_sim = jax.vmap(task.renew)(fresh_sim, renew_keys)
     fresh = (_placed(task, fresh_sim, len(pick)), fresh_obs)
     sim, obs = jax.tree.map(lambda new, old: _where(done, new, old), fresh, (out.sim, out.obs))
     return keys, sim, obs

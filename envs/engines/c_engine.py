@@ -4,6 +4,7 @@ JAX holds the states and NumPy sees them: what a step starts from is all in its 
 environment can be copied, vmapped, saved and resumed. `on_host` calls such a function from JAX.
 """
 
+import copy
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,17 +20,21 @@ from jax.experimental import io_callback
 
 from envs.engines.mjx_engine import Fidelity, set_fast
 from envs.engines.observables import Observables
+from envs.engines.randomise import Plan
+from envs.engines.scaled_model import ScaledModel
 
 # All that a step starts from, besides the controls; in MuJoCo's order, which begins with the time.
 STATE = int(mujoco.mjtState.mjSTATE_FULLPHYSICS | mujoco.mjtState.mjSTATE_WARMSTART)
 
 
 class World(NamedTuple):
-    """A model and one thread's memory for it. views: of the data's arrays, by their names."""
+    """A model and one thread's memory for it. views: of the data's arrays, by their names; scaled:
+    of the model's arrays that factors change."""
 
     model: mujoco.MjModel
     data: mujoco.MjData
     views: dict[str, np.ndarray]
+    scaled: list[np.ndarray]
 
 
 class Simulator:
@@ -38,8 +43,8 @@ class Simulator:
 
     fields: those of `Observables` besides qpos and qvel that are read after a step; cfrc_ext is
     computed where it is among them. probe: (model's number, data) -> anything else to read.
-    up_to_date: compute positions anew after a step, which else lag qpos by a physics step. A call
-    has the simulator to itself: another waits.
+    up_to_date: compute positions anew after a step, which else lag qpos by a physics step. plan:
+    what factors given to a step multiply. A call has the simulator to itself: another waits.
     """
 
     def __init__(
@@ -49,10 +54,11 @@ class Simulator:
         fields: Sequence[str] = (),
         probe: Callable[[int, mujoco.MjData], float] | None = None,
         up_to_date: bool = False,
+        plan: Plan | None = None,
     ) -> None:
         self.models, self.model = list(models), models[0]
         self.frame_skip, self.fields, self.probe = frame_skip, tuple(fields), probe
-        self.up_to_date = up_to_date
+        self.up_to_date, self._scaled = up_to_date, plan and ScaledModel(plan, self.model)
         self.dt = self.model.opt.timestep * frame_skip
         self.state_size = mujoco.mj_stateSize(self.model, STATE)
         self._blank = np.empty(self.state_size)
@@ -67,6 +73,8 @@ class Simulator:
         states[:, 1 + self.model.nq :][:, : self.model.nv] = qvel
 
         def begin(world: World, row: int) -> None:
+            if self._scaled is not None:  # as it is, whatever another step has left there
+                self._scaled.write(world.model, world.scaled, self._scaled.ones)
             mujoco.mj_resetData(world.model, world.data)
             mujoco.mj_setState(world.model, world.data, states[row], STATE)
             mujoco.mj_forward(world.model, world.data)
@@ -74,16 +82,22 @@ class Simulator:
         return self._play(begin, len(states), None)
 
     def advance(
-        self, states: np.ndarray, ctrl: np.ndarray, numbers: np.ndarray | None = None
+        self,
+        states: np.ndarray,
+        ctrl: np.ndarray,
+        numbers: np.ndarray | None = None,
+        factors: np.ndarray | None = None,
     ) -> tuple[np.ndarray, Observables]:
         """Take an env step of W environments. states: [W, S]; ctrl: [W, A]; numbers: [W], of the
-        models. -> as `start`.
+        models; factors: [W, F] float64, of the plan. -> as `start`.
 
         Where MuJoCo finds a state bad, it goes on from the model's first one; here it is NaN.
         """
         forces = "cfrc_ext" in self.fields
 
         def step(world: World, row: int) -> None:
+            if self._scaled is not None and factors is not None:
+                self._scaled.write(world.model, world.scaled, factors[row])
             mujoco.mj_setState(world.model, world.data, states[row], STATE)
             world.views["ctrl"][:] = ctrl[row]
             mujoco.mj_step(world.model, world.data, self.frame_skip)
@@ -130,9 +144,13 @@ class Simulator:
     def _world(self, own: dict[int, World], number: int) -> World:
         """Get a thread's world of a model, made when it is first needed."""
         if number not in own:
-            data = mujoco.MjData(self.models[number])
+            model, scaled = self.models[number], []
+            if self._scaled is not None:
+                model = copy.copy(model)
+                scaled = self._scaled.views(model)
+            data = mujoco.MjData(model)
             views = {name: getattr(data, name) for name in ("ctrl", *self.fields)}
-            own[number] = World(self.models[number], data, views)
+            own[number] = World(model, data, views, scaled)
         return own[number]
 
 

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 import mujoco
 
 from drac_jax.types import EnvSpec, Visual
-from envs.batching import Task, TaskStep
+from envs.batching import Task, TaskStep, repeat
 from envs.engines.mjx_engine import Asked, Fidelity, engine_for
+from envs.engines.randomise import Ranges, draw_each_episode
 from envs.mjcf import own_functions
 from envs.mjcf.motion import Motion, make_motion
 from envs.mjcf.own_rules import Rules, check_rules, first_state, paid, usual_obs
@@ -46,13 +47,18 @@ def make_mjcf(
     max_steps: int = MAX_STEPS,
     impl: Asked = "auto",
     fast: bool = False,
+    randomise: dict[str, tuple[float, float]] | None = None,
+    action_repeat: int = 1,
 ) -> Task:
     """Make a task of a model file.
 
     reward, obs, reset: `arm.py:reward`, functions as this module says; obs: qpos and qvel, without
     x and y of a free root, where None; reset: the model's first pose where None, with `noise`,
     uniform, added to qpos and qvel. frame_skip: physics steps of an env step; max_steps: env steps
-    of an episode. Raises ValueError for a file, a model, an engine or a function that will not do.
+    of an episode; randomise: ranges of factors, drawn for every episode, as {"geom_friction":
+    (0.5, 1.5), "body_mass:upper": (0.8, 1.2)} (see `engines.randomise`); action_repeat: how often
+    an action is taken in an env step, its rewards summed. Raises ValueError for a file, a model, an
+    engine, a range or a function that will not do.
     """
     if frame_skip < 1:
         raise ValueError(f"frame_skip={frame_skip} must be at least 1; use 5")
@@ -66,12 +72,16 @@ def make_mjcf(
         raise ValueError("reward='' must name a file and a function, as arm.py:reward")
     rules = Rules(found["reward"], found.get("obs", usual_obs), found.get("reset"), noise)
     spec, model = _read(path)
-    motion = _in_motion(spec, frame_skip, "fast" if fast else "gymnasium", impl)
+    motion = _in_motion(spec, frame_skip, "fast" if fast else "gymnasium", impl, randomise or {})
     name = f"mjcf_{Path(path).stem}"
     size = check_rules(name, functions, rules, motion)
     env_spec = EnvSpec(name, size, model.nu, max_steps, host_callback=motion.on_host)
     visual = Visual(lambda: motion.model, lambda sim: sim.seen.qpos, motion.dt)
-    return Task(env_spec, partial(_reset, rules, motion), partial(_step, rules, motion), visual)
+    step = partial(_step, rules, motion)
+    task = Task(env_spec, partial(_reset, rules, motion), step, visual)
+    if motion.plan is not None:
+        task = draw_each_episode(task, motion.plan, step)
+    return repeat(task, action_repeat)
 
 
 def load(path: str, options: Mapping[str, Any]) -> Task:
@@ -107,10 +117,12 @@ def _read(path: str) -> tuple[mujoco.MjSpec, mujoco.MjModel]:
     return spec, model
 
 
-def _in_motion(spec: mujoco.MjSpec, frame_skip: int, fidelity: Fidelity, impl: Asked) -> Motion:
+def _in_motion(
+    spec: mujoco.MjSpec, frame_skip: int, fidelity: Fidelity, impl: Asked, ranges: Ranges
+) -> Motion:
     engine = engine_for(impl, fidelity)
     try:
-        return make_motion(spec, frame_skip, fidelity, engine)
+        return make_motion(spec, frame_skip, fidelity, engine, ranges)
     except ValueError as error:
         other = "; or use impl='c', on a CPU" if "cannot take" in str(error) else ""
         raise ValueError(own_functions.one_line(error) + other) from None
@@ -121,10 +133,12 @@ def _reset(rules: Rules, motion: Motion, key: jax.Array) -> TaskStep:
     return TaskStep(sim, rules.obs(RobotState(motion.model, sim.seen)))
 
 
-def _step(rules: Rules, motion: Motion, sim: OwnSim, action: jax.Array) -> TaskStep:
+def _step(
+    rules: Rules, motion: Motion, sim: OwnSim, action: jax.Array, factors: Any = ()
+) -> TaskStep:
     low, high = jnp.asarray(motion.model.actuator_ctrlrange.T, jnp.float32)
     # In this order nothing of an action gets lost where the range is [-1, 1].
     ctrl = (low + high) / 2 + (high - low) / 2 * action
-    after = OwnSim(*motion.go(sim.inner, sim.seen, ctrl))
+    after = OwnSim(*motion.go(sim.inner, sim.seen, ctrl, factors))
     reward, terminated = paid(rules, motion.model, sim.seen, action, after.seen)
     return TaskStep(after, rules.obs(RobotState(motion.model, after.seen)), reward, terminated)

@@ -21,6 +21,9 @@ class LocomotionOptions:
     # The engine: MJX's own, NVIDIA's for its GPUs, C MuJoCo for CPUs, or what suits the device.
     # Runs that do not name it were trained when there was only `jax`.
     impl: Literal["auto", "jax", "warp", "c"] = field(default="auto", metadata={"unnamed": "jax"})
+    # Factors drawn for every episode, as `geom_friction 0.5 1.5 body_mass:torso 0.8 1.2`.
+    randomise: dict[str, tuple[float, float]] = field(default_factory=dict)
+    action_repeat: int = 1  # env steps of Gymnasium's that one of ours is
 
 
 # For one large accelerator. A step of 4,096 Ants takes an H200 10 ms and an update of batch 4,096
