@@ -116,5 +116,12 @@ def _of_now(setup: RunSetup, config: RunConfig, state: TrainState, like: TrainSt
     if config.hparams != setup.config.hparams:
         places = jax.tree.map(lambda x: x.sharding, like.agent.hparams)
         hparams = jax.jit(lambda: setup.members.hparams, out_shardings=places)()
-        state = state._replace(agent=state.agent._replace(hparams=hparams))
+        state = state._replace(agent=_with_hparams(state.agent, hparams))
     return state
+
+
+def _with_hparams(agent: Any, hparams: Any) -> Any:
+    """Replace the hyperparameters of an agent, or of the one that it wraps as `agent`."""
+    if "hparams" in agent._fields:
+        return agent._replace(hparams=hparams)
+    return agent._replace(agent=_with_hparams(agent.agent, hparams))

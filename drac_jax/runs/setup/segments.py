@@ -14,6 +14,8 @@ from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.training.schedule import TrainConfig, make_schedule
 
 KEY = "segments"  # of config.json
+# Fields of the training config that spread something over the whole budget -> where they do not.
+FOLLOW_THE_BUDGET = {"lr_schedule": "constant"}
 ONLY_AT_FIRST = ("alpha_init",)  # hyperparameters that nothing reads after the start
 Record = dict[str, Any]
 
@@ -38,6 +40,12 @@ def extend(
             f"train.env_steps={train.env_steps} in train.epochs={train.epochs}, as long as those "
             f"before: the whole number of epochs that is nearest to what was asked"
         ]
+    notes += [
+        f"train.{name}={value} follows the budget: from here on it is the longer run's, and what "
+        f"was trained before differs from a run that was planned so long"
+        for name, plain in FOLLOW_THE_BUDGET.items()
+        if (value := getattr(train, name, plain)) != plain
+    ]
     return replace(asked, train=train), notes
 
 

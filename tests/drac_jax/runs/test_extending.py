@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 
 from drac_jax.runs.saved_run import load_agent
 from drac_jax.runs.setup import segments
-from drac_jax.training.schedule import make_schedule
+from drac_jax.training.schedule import TrainConfig, make_schedule
 from experiments import find
 from tests.support.commands import (
     ENV_STEPS,
@@ -152,6 +152,18 @@ def test_what_cannot_change_is_refused_in_one_line(finished, words, said):
     assert outcome.code == 2
     assert said in outcome.said.splitlines()[-1]
     assert (finished.folder / "config.json").read_text() == before
+
+
+def test_a_schedule_over_the_budget_is_said_to_differ():
+    @dataclass(frozen=True, kw_only=True)
+    class Scheduled(TrainConfig):
+        lr_schedule: str = "linear"
+
+    experiment = find("multigoal_amortized")
+    kept = replace(experiment.config(), train=Scheduled())
+    asked = replace(kept, train=replace(kept.train, epochs=kept.train.epochs + 1))
+    notes = segments.extend(experiment, kept, asked)[1]
+    assert "train.lr_schedule=linear follows the budget" in notes[-1]
 
 
 def extended(steps: int, **train: int) -> tuple:
