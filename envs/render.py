@@ -81,13 +81,14 @@ def longest_gif(dt: float) -> float:
     return MAX_FRAMES * _frame_skip(dt) * dt
 
 
-def draw_gifs(
+def draw_clips(
     model: mujoco.MjModel, clips: Mapping[Path, np.ndarray], dt: float, from_above: bool = False
 ) -> None:
-    """Draw GIFs with the first OpenGL backend that works, starting with the user's MUJOCO_GL.
+    """Draw GIFs, or mp4 files, with the first OpenGL backend that works, starting with the user's
+    MUJOCO_GL.
 
-    They play as fast as the simulation, at most MAX_FPS frames a second and the first MAX_FRAMES
-    of them. clips: file -> qpos [T, Q]; dt: seconds of an env step; from_above: show the whole
+    They play as fast as the simulation, at most MAX_FPS frames a second; of a GIF the first
+    MAX_FRAMES. clips: file -> qpos [T, Q]; dt: seconds of an env step; from_above: show the whole
     model instead of following it. Raises ValueError, which says what to install, where no backend
     works.
     """
@@ -123,8 +124,9 @@ def _draw(
     model.vis.quality.shadowsize = SHADOW_PIXELS
     with mujoco.Renderer(model, HEIGHT, WIDTH) as renderer:
         for path, qpos in clips.items():
-            frames = _frames(model, renderer, camera, qpos[::every][:MAX_FRAMES])
-            _write_gif(frames, dt * every, path)
+            write, most = (_write_mp4, None) if path.suffix == ".mp4" else (_write_gif, MAX_FRAMES)
+            frames = _frames(model, renderer, camera, qpos[::every][:most])
+            write(frames, dt * every, path)
 
 
 def _camera(model: mujoco.MjModel, from_above: bool) -> mujoco.MjvCamera | str:
@@ -168,6 +170,17 @@ def _write_gif(frames: Sequence[Image.Image], seconds: float, path: Path) -> Non
     first = frames[0].quantize()
     rest = [frame.quantize(palette=first, dither=Image.Dither.NONE) for frame in frames[1:]]
     first.save(path, save_all=True, append_images=rest, duration=np.diff(ends).tolist(), loop=0)
+
+
+def _write_mp4(frames: Sequence[Image.Image], seconds: float, path: Path) -> None:
+    """Write an mp4 (H.264). seconds: of a frame."""
+    from imageio_ffmpeg import write_frames  # the extra `video`
+
+    writer = write_frames(str(path), frames[0].size, fps=1.0 / seconds, macro_block_size=2)
+    writer.send(None)
+    for frame in frames:
+        writer.send(np.ascontiguousarray(frame))
+    writer.close()
 
 
 if __name__ == "__main__":

@@ -176,7 +176,12 @@ def panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any
 
 def save(figure: Any, path: Path) -> None:
     """Write a figure, and forget it."""
+    figure.savefig(path, dpi=130)
+    forget(figure)
+
+
+def forget(figure: Any) -> None:
+    """Free a figure's memory."""
     from matplotlib import pyplot
 
-    figure.savefig(path, dpi=130)
     pyplot.close(figure)

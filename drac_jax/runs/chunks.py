@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from drac_jax.runs import comparison
-from drac_jax.runs.execution import final_evaluation
+from drac_jax.runs.execution import final_evaluation, showing
 from drac_jax.runs.hardware import machine
 from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.setup import run_setup
@@ -43,10 +43,14 @@ def prepare(
 
 
 def train(
-    chunks: list[RunSetup], folder: Path, reporter: Reporter, deadline: float | None = None
+    chunks: list[RunSetup],
+    folder: Path,
+    reporter: Reporter,
+    deadline: float | None = None,
+    asked: showing.Asked = showing.NOTHING,
 ) -> dict[str, Any]:
-    """Train the parts that are not finished, and put together what all have left. deadline: as of
-    `Run`.
+    """Train the parts that are not finished, and put together what all have left. deadline,
+    asked: as of `Run`.
 
     -> the summary of all members. Raises as `compare.train`, and ValueError for a part that broke
     down, when the others are trained.
@@ -57,7 +61,7 @@ def train(
     run_folder.write_json(folder / run_folder.CONFIG, identity | facts)
     by_name = {run_folder.chunk_place(folder, setup.config.chunk).name: setup for setup in chunks}
     left = {n: setup for n, setup in by_name.items() if not comparison.is_finished(folder / n)}
-    if broken := comparison.train(left, folder, reporter, deadline):
+    if broken := comparison.train(left, folder, reporter, deadline, asked):
         name, why = next(iter(broken.items()))
         raise ValueError(f"{name} of {folder} broke down: {why}")
     return _merge(by_name, folder, whole)
@@ -74,13 +78,13 @@ def _merge(chunks: dict[str, RunSetup], folder: Path, whole: RunConfig) -> dict[
     (folder / run_folder.METRICS).unlink(missing_ok=True)
     run_folder.append_records(folder / run_folder.METRICS, records)
     seeds = [seed for result in results.values() for seed in result.seeds]
-    timings = [
-        run_folder.read_json(folder / name / run_folder.SUMMARY)["timings"] for name in chunks
-    ]
+    summaries = [run_folder.read_json(folder / name / run_folder.SUMMARY) for name in chunks]
+    timings = [part["timings"] for part in summaries]
     one = next(iter(chunks.values()))
     summary = {
         "experiment": one.experiment.name,
         "seeds": seeds,
+        "best": [one for part in summaries for one in part.get("best", [])],
         "timings": _sum_of(timings),
         **machine.environment_facts(),
     }

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from drac_jax.figures import method_curves, method_table, plots, quality_diversity
+from drac_jax.runs.execution import showing
 from drac_jax.runs.execution.runner import Run
 from drac_jax.runs.execution.stopping import Interrupted
 from drac_jax.runs.setup import run_setup
@@ -37,10 +38,14 @@ def is_finished(place: Path) -> bool:
 
 
 def train(
-    methods: Mapping[str, RunSetup], folder: Path, reporter: Reporter, deadline: float | None = None
+    methods: Mapping[str, RunSetup],
+    folder: Path,
+    reporter: Reporter,
+    deadline: float | None = None,
+    asked: showing.Asked = showing.NOTHING,
 ) -> dict[str, str]:
     """Train methods one after the other, each in folder/<method>/; one that was begun goes on.
-    deadline: as of `Run`.
+    deadline, asked: as of `Run`.
 
     -> the methods that broke down, and why; the others are trained nevertheless. Raises
     Interrupted when the user asks to stop, ValueError where the checkpoints do not fit or a
@@ -57,7 +62,7 @@ def train(
             f"{number} of {len(methods)}: {setup.experiment.name} [{setup.preset}] -> {place}"
         )
         with run_lock.held(place):
-            session = Run(setup, place, reporter, deadline)
+            session = Run(setup, place, reporter, deadline, asked)
             if why := _train_one(session, name):
                 broken[name] = why
         if session.stop.asked and number < len(methods):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,10 @@ from drac_jax.figures import plots
 from drac_jax.measures import wall_robustness
 from drac_jax.measures.wall_robustness import RobustnessConfig
 from drac_jax.runs.execution import final_evaluation, restore
+from drac_jax.runs.execution.breakdown import post_mortem
 from drac_jax.runs.hardware import devices, machine
 from drac_jax.runs.setup import experiment as exp
-from drac_jax.runs.setup import run_setup
+from drac_jax.runs.setup import run_setup, segments
 from drac_jax.runs.setup.experiment import Experiment, Perturbed, RunConfig
 from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.runs.storage import run_folder
@@ -27,7 +28,7 @@ from drac_jax.training import sweep
 from drac_jax.training.evaluate import Episodes, make_evaluate
 from drac_jax.training.schedule import TrainConfig
 from drac_jax.training.wrappers.wrapping import wrapped
-from drac_jax.types import Algorithm, Environment, EnvSpec
+from drac_jax.types import Algorithm, Environment, EnvSpec, Transition
 
 MAPS_DRAWN = 8
 Policy = Callable[[jax.Array, jax.Array], jax.Array]
@@ -48,15 +49,16 @@ def config_of(experiment: Experiment, identity: dict[str, Any]) -> RunConfig:
     return exp.from_dict(experiment.config(identity["preset"]), identity["config"])
 
 
-def load_policy(path: str | Path, member: int = 0) -> Policy:
+def load_policy(path: str | Path, member: int = 0, best: bool = False) -> Policy:
     """Load a trained policy: (obs, key) -> action, a sample of it.
 
-    path: a run folder; member: which of its seeds (and grid points), from 0. The policy takes
+    path: a run folder; member: which of its seeds (and grid points), from 0; best: not the newest,
+    but the one whose evaluation after an epoch had the highest return. The policy takes
     obs [O] or [N, O] and a typed key, and returns [A] or [N, A] in [-1, 1]; where the actor sees
     some columns of obs alone, these will do. Raises ValueError where the folder holds no policy;
     so does the policy for obs of another size.
     """
-    algorithm, agent = load_agent(Path(path), member)
+    algorithm, agent = load_agent(Path(path), member, best)
     spec = read_identity(Path(path))["spec"]
 
     @jax.jit
@@ -88,10 +90,24 @@ def _whole_obs(spec: dict[str, Any], obs: jax.Array, given: tuple[int, ...]) -> 
     return jnp.zeros((*obs.shape[:-1], size)).at[..., first:end].set(obs)
 
 
-def load_agent(folder: Path, member: int) -> tuple[Algorithm, Any]:
+def load_agent(folder: Path, member: int, best: bool = False) -> tuple[Algorithm, Any]:
     """Load one member's agent and the algorithm that acts with it. Raises ValueError as
     `load_policy` does."""
     identity = read_identity(folder)
+    algorithm, one = _agent_of(identity)
+    count = _count_members(identity["config"])
+    if not 0 <= member < count:
+        raise ValueError(f"member={member} must be in 0..{count - 1}: the run has {count}")
+    place, inside = run_folder.find_member(folder, identity["config"], count, member)
+    if place != folder:
+        return load_agent(place, inside, best)
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), one)
+    agents, _ = _newest_agent(folder, like, best)
+    return algorithm, jax.tree.map(lambda x: x[member], agents)
+
+
+def _agent_of(identity: dict[str, Any]) -> tuple[Algorithm, Any]:
+    """-> the algorithm of a run, and the shapes of one member's agent."""
     method = METHODS[identity["spec"]["method"]]
     kept = identity["spec"]  # which has what a policy needs of it
     sizes = {name: kept[name] for name in EnvSpec._fields if name in kept}
@@ -100,16 +116,32 @@ def load_agent(folder: Path, member: int) -> tuple[Algorithm, Any]:
     hparams = exp.from_dict(method.hparams, identity["config"]["hparams"])
     train = exp.from_dict(TrainConfig(), identity["config"]["train"])
     algorithm = wrapped(method.make(EnvSpec(**sizes | views), options), train)
-    count = _count_members(identity["config"])
-    if not 0 <= member < count:
-        raise ValueError(f"member={member} must be in 0..{count - 1}: the run has {count}")
-    place, inside = run_folder.find_member(folder, identity["config"], count, member)
-    if place != folder:
-        return load_agent(place, inside)
     one = jax.eval_shape(lambda: algorithm.init(jax.random.key(0), hparams, sizes["obs_size"]))
-    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), one)
-    agents, _ = _newest_agent(folder, like)
-    return algorithm, jax.tree.map(lambda x: x[member], agents)
+    return algorithm, one
+
+
+class PostMortem(NamedTuple):
+    """What broke a run: `update(agent, batch, key)` gives what is not finite. update: of the
+    algorithm, or its slow one; agent: the last finite one; batch: leaves [M, B, ...]."""
+
+    update: Callable[[Any, Transition, jax.Array], tuple[Any, dict[str, jax.Array]]]
+    agent: Any
+    batch: Transition
+    key: jax.Array
+    report: str
+
+
+def load_post_mortem(path: str | Path) -> PostMortem:
+    """Load what is kept of a run whose learning broke down. path: its folder. Raises ValueError
+    where nothing is."""
+    folder, (algorithm, one) = Path(path), _agent_of(read_identity(Path(path)))
+    place = folder / run_folder.POST_MORTEM
+    if not place.exists():
+        raise ValueError(f"{folder} has no {place.name}: its learning did not break down")
+    agent, batch, key, is_slow, report = post_mortem.read(place, one)
+    update = algorithm.slow_update if is_slow else algorithm.update
+    assert update is not None  # as the one that broke was taken
+    return PostMortem(update, agent, batch, key, report)
 
 
 def _count_members(config: dict[str, Any]) -> int:
@@ -119,14 +151,21 @@ def _count_members(config: dict[str, Any]) -> int:
     return count // config["chunks"] if config.get("chunk") else count
 
 
-def _newest_agent(folder: Path, like: Any) -> tuple[Any, int]:
-    """Read the newest agent that can be read, and its epoch; a run's files are left as they are."""
-    checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS, create=False)
-    for epoch in checkpoints.numbers():
+def _newest_agent(folder: Path, like: Any, best: bool = False) -> tuple[Any, int]:
+    """Read the newest agent, or the best, that can be read, and its epoch; a run's files are left
+    as they are."""
+    place = folder / (run_folder.BEST if best else run_folder.CHECKPOINTS)
+    numbers = []
+    if place.exists():
+        checkpoints = Checkpoints(place, create=False)
+        numbers = checkpoints.numbers()
+    for epoch in numbers:
         try:
             return checkpoints.restore_agent(epoch, like), epoch
         except Exception:  # Orbax raises whatever its storage does; the one before may do
             continue
+    if best:
+        raise ValueError(f"{folder} has no best agents that can be read; leave best out")
     raise ValueError("there is no checkpoint that can be read; train first, or wait an epoch")
 
 
@@ -152,7 +191,9 @@ def env_to_play(
     return env
 
 
-def play(folder: Path, env: Environment, member: int, episodes: int, seed: int) -> Episodes:
+def play(
+    folder: Path, env: Environment, member: int, episodes: int, seed: int, best: bool = False
+) -> Episodes:
     """Play episodes with one member of a saved run, and keep what can be drawn of them.
 
     seed: of the episodes. -> with the paths, and with qpos [N, T, Q] as records where the
@@ -161,30 +202,36 @@ def play(folder: Path, env: Environment, member: int, episodes: int, seed: int) 
     """
     if episodes < 1:
         raise ValueError(f"episodes={episodes} must be at least 1")
-    algorithm, agent = load_agent(folder, member)
+    algorithm, agent = load_agent(folder, member, best)
     qpos = env.visual.qpos if env.visual else None
     evaluate = make_evaluate(env, algorithm.act, episodes, record_paths=True, record=qpos)
     return jax.device_get(jax.jit(evaluate)(agent, jax.random.key(seed)))
 
 
 def evaluate(
-    setup: RunSetup, asked: RunConfig, folder: Path, reporter: Reporter
+    setup: RunSetup, asked: RunConfig, folder: Path, reporter: Reporter, best: bool = False
 ) -> tuple[Path, list[dict[str, Any]]]:
     """Play a saved run with other evaluation values (`eval`) or another environment (`env`).
 
-    setup: as it was trained. -> the folder of the results, and one result per member. Raises
-    ValueError as `env_to_play` does.
+    setup: as it was trained; best: with the best agents. -> the folder of the results, and one
+    result per member. Raises ValueError as `env_to_play` does.
     """
     env = env_to_play(setup.experiment, folder, asked, ("env", "eval"))
-    checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS)
-    like = (run_setup.abstract_state(setup), None)
-    (state, _), epoch = restore.load(setup, like, checkpoints, reporter)
+    like = run_setup.abstract_state(setup)
+    if best:
+        agent, epoch = _newest_agent(folder, like.agent, best)
+    else:
+        setup = segments.knowing(setup, read_identity(folder))
+        checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS)
+        saved = restore.load(setup, (like, None), checkpoints, reporter)
+        agent, epoch = saved.state.agent, saved.number
     setup = setup._replace(env=env, config=asked)
     reporter.busy(f"evaluating epoch {epoch} on {env.spec.name}")
     keys = _keys(setup, epoch)
-    results, episodes = final_evaluation.final_evaluation(setup, env, state.agent, keys)
+    results, episodes = final_evaluation.final_evaluation(setup, env, agent, keys)
     place = run_folder.new_folder(folder / "evaluations", env.spec.name)
     content = {"config": exp.to_dict(asked), "epoch": epoch, "seeds": results}
+    content |= {"agents": "best"} if best else {}
     run_folder.write_json(place / run_folder.SUMMARY, content | machine.environment_facts())
     final_evaluation.draw_trajectories(setup, place, episodes, results)
     return place, results

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from drac_jax.training import replay as ring
+from drac_jax.training.parts import Parts, Updated
 from drac_jax.training.replay import Replay
 from drac_jax.training.rollout import env_step
 from drac_jax.training.schedule import Schedule, TrainConfig, check, make_schedule, replay_rows
@@ -54,6 +55,7 @@ class Train(NamedTuple):
     `schedule.stride` iterations, and a slow update is due after every `schedule.segment` of them.
     means: (Sums of an epoch) -> metrics.
     algorithm: that of the agents, wrapped in what the config asks for: what acts with them.
+    parts: of an iteration.
     """
 
     init: Callable[[jax.Array, Any], TrainState]
@@ -63,6 +65,7 @@ class Train(NamedTuple):
     advance: Callable[[TrainState, Sums, Any, Any], tuple[TrainState, Sums]]
     means: Callable[[Sums], Metrics]
     algorithm: Algorithm
+    parts: Parts
 
 
 class _Run(NamedTuple):
@@ -104,7 +107,18 @@ def make_train(env: Environment, algorithm: Algorithm, config: TrainConfig) -> T
         state = _init(fixed, key, hparams)
         return jax.lax.scan(lambda s, _: epoch(s), state, None, fixed.schedule.epochs)
 
-    return Train(partial(_init, fixed), epoch, run, no_sums, advance, means, algorithm)
+    return Train(
+        partial(_init, fixed), epoch, run, no_sums, advance, means, algorithm, _parts(fixed)
+    )
+
+
+def _parts(fixed: _Run) -> Parts:
+    def slow_update(state: TrainState) -> Updated:
+        return _slow(fixed, state, jax.random.split(state.key)[1])
+
+    has_slow = fixed.algorithm.slow_update is not None
+    collect, update = partial(_collect, fixed), partial(_update, fixed)
+    return Parts(lambda state: collect(state)[::2], update, slow_update if has_slow else None)
 
 
 def _check_obs(env: Environment, num_envs: int) -> None:
@@ -140,18 +154,23 @@ def _interact(fixed: _Run, state: TrainState, key: jax.Array) -> tuple[TrainStat
     return state, _episode_sums(env_state)
 
 
-def _learn(fixed: _Run, state: TrainState, key: jax.Array) -> tuple[TrainState, Metrics]:
-    """Take the iteration's updates, each on fresh minibatches."""
+def _update(fixed: _Run, state: TrainState, key: jax.Array) -> Updated:
+    """Take one call of the algorithm's update. -> also what it was given."""
     algorithm = fixed.algorithm
+    sample_key, update_key = jax.random.split(key)
+    batch = _sample(fixed, state, sample_key, algorithm.num_minibatches)
+    return *algorithm.update(state.agent, batch, update_key), batch, update_key
+
+
+def _learn(fixed: _Run, state: TrainState, keys: jax.Array) -> tuple[TrainState, Metrics]:
+    """Take the iteration's updates, each on fresh minibatches. keys: of the calls."""
 
     @jax.named_scope("update")
     def update(agent: Any, key: jax.Array) -> tuple[Any, Metrics]:
-        sample_key, update_key = jax.random.split(key)
-        batch = _sample(fixed, state._replace(agent=agent), sample_key, algorithm.num_minibatches)
-        return algorithm.update(agent, batch, update_key)
+        agent, metrics, *_ = _update(fixed, state._replace(agent=agent), key)
+        return agent, metrics
 
-    calls = fixed.config.updates_per_iteration // algorithm.num_minibatches
-    agent, metrics = jax.lax.scan(update, state.agent, jax.random.split(key, calls))
+    agent, metrics = jax.lax.scan(update, state.agent, keys)
     return state._replace(agent=agent), jax.tree.map(jnp.mean, metrics)
 
 
@@ -163,31 +182,43 @@ def _sample(fixed: _Run, state: TrainState, key: jax.Array, minibatches: int) ->
     return ring.sample(state.replay, key, shape, config.strata, config.n_step, gamma)
 
 
-def _iterate(fixed: _Run, state: TrainState) -> tuple[TrainState, Metrics, Metrics]:
-    """Collect and learn once. -> the state, the metrics, and the sums over ended episodes."""
+def _collect(fixed: _Run, state: TrainState) -> tuple[TrainState, Metrics, jax.Array]:
+    """Collect once. -> the state, sums over ended episodes by step, the keys of the updates."""
     key, act_key, learn_key = jax.random.split(state.key, 3)
     steps = fixed.config.steps_per_iteration
     act_keys = act_key[None] if steps == 1 else jax.random.split(act_key, steps)
     state, episodes = jax.lax.scan(partial(_interact, fixed), state._replace(key=key), act_keys)
-    state, metrics = _learn(fixed, state, learn_key)
+    calls = fixed.config.updates_per_iteration // fixed.algorithm.num_minibatches
+    return state, episodes, jax.random.split(learn_key, calls)
+
+
+def _iterate(fixed: _Run, state: TrainState) -> tuple[TrainState, Metrics, Metrics]:
+    """Collect and learn once. -> the state, the metrics, and the sums over ended episodes."""
+    state, episodes, keys = _collect(fixed, state)
+    state, metrics = _learn(fixed, state, keys)
     return state, metrics, jax.tree.map(partial(jnp.sum, axis=0), episodes)
 
 
 def _slow_update(fixed: _Run, state: TrainState) -> tuple[TrainState, Metrics]:
     """Take the algorithm's slow update, if it has one and if it is due."""
-    algorithm, schedule = fixed.algorithm, fixed.schedule
     key, slow_key = jax.random.split(state.key)
-    state = state._replace(key=key)
-    if algorithm.slow_update is None:
-        return state, {}
+    if fixed.algorithm.slow_update is None:
+        return state._replace(key=key), {}
+    agent, metrics, *_ = _slow(fixed, state, slow_key)
+    return state._replace(key=key, agent=agent), metrics
+
+
+def _slow(fixed: _Run, state: TrainState, slow_key: jax.Array) -> Updated:
+    schedule, slow_update = fixed.schedule, fixed.algorithm.slow_update
+    assert slow_update is not None  # as its callers know
     sample_key, slow_key = jax.random.split(slow_key)
     batch = _sample(fixed, state, sample_key, 1)
-    agent, metrics = algorithm.slow_update(state.agent, batch, slow_key)
+    agent, metrics = slow_update(state.agent, batch, slow_key)
     per_epoch = schedule.iterations_per_epoch * fixed.config.steps_per_iteration
     due = (state.step - schedule.prefill) % (schedule.slow_epochs * per_epoch) == 0
     if schedule.segments == 1:
         agent = jax.tree.map(lambda new, old: jnp.where(due, new, old), agent, state.agent)
-    return state._replace(agent=agent), metrics
+    return agent, metrics, batch, slow_key
 
 
 def _no_sums(fixed: _Run, iterate: Iterate, state: TrainState) -> Sums:

@@ -22,7 +22,7 @@ ELLIPSOID = """
 def gif_of(model: mujoco.MjModel, qpos: np.ndarray, dt: float, path: Path, above: bool = False):
     """Draw a GIF and read it, or skip the test where nothing can draw."""
     try:
-        render.draw_gifs(model, {path: qpos}, dt, above)
+        render.draw_clips(model, {path: qpos}, dt, above)
     except ValueError as error:
         pytest.skip(str(error))
     return frames_of(path)
@@ -111,7 +111,7 @@ def test_machine_without_a_backend_is_told_what_to_install(maze, tmp_path, monke
     monkeypatch.setattr(render, "BACKENDS", ("no_such_backend",))
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     with pytest.raises(ValueError, match=r"MUJOCO_GL=no_such_backend\); install .*libegl1"):
-        render.draw_gifs(maze.visual.model(), {tmp_path / "a.gif": np.zeros((1, 2))}, 0.01)
+        render.draw_clips(maze.visual.model(), {tmp_path / "a.gif": np.zeros((1, 2))}, 0.01)
 
 
 def test_render_needs_the_folder_of_a_run(tmp_path):

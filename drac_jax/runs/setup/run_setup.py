@@ -20,7 +20,10 @@ MEMORY_SHARE = 0.8  # of what is free; the rest is for networks, compiler and ev
 
 
 class RunSetup(NamedTuple):
-    """A validated run: the values, the environment, the functions of one member, the devices."""
+    """A validated run: the values, the environment, the functions of one member, the devices.
+
+    former: the values of the run's earlier segments.
+    """
 
     experiment: Experiment
     config: RunConfig
@@ -31,6 +34,7 @@ class RunSetup(NamedTuple):
     schedule: Schedule
     functions: loop.Train
     mesh: Mesh
+    former: tuple[RunConfig, ...] = ()
 
 
 def prepare(
@@ -76,13 +80,21 @@ def spec_record(setup: RunSetup) -> dict[str, Any]:
 
 
 def mismatch(saved: dict[str, Any], setup: RunSetup) -> list[str]:
-    """Name the values in which a checkpoint's identity differs from this setup's, or the field that
-    there is no more."""
+    """Name the values in which a checkpoint's identity differs from this setup's and its earlier
+    segments', or the field that there is no more."""
     try:
-        config = exp.from_dict(setup.config, exp.renamed(saved["config"]))
+        config = written_with(saved, setup)
     except ValueError as error:
         return [str(error)]
+    if config in setup.former:
+        config = setup.config
     return exp.differences(saved | {"config": exp.to_dict(config)}, identity(setup))
+
+
+def written_with(saved: dict[str, Any], setup: RunSetup) -> RunConfig:
+    """Rebuild the values of a checkpoint's identity. Raises ValueError for a field that there is no
+    more."""
+    return exp.from_dict(setup.config, exp.renamed(saved["config"]))
 
 
 def replay_bytes(setup: RunSetup) -> int:

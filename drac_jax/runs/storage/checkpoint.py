@@ -47,6 +47,13 @@ class Checkpoints:
             items["sums"] = ocp.args.StandardSave(sums._asdict())
         self._manager.save(number, args=ocp.args.Composite(**items))
 
+    def save_agent(self, number: int, agent: Any, meta: dict[str, Any]) -> None:
+        """Write agents alone, as `save` does."""
+        items = ocp.args.Composite(
+            agent=ocp.args.StandardSave(_key_data(agent)), meta=ocp.args.JsonSave(meta)
+        )
+        self._manager.save(number, args=items)
+
     def meta(self, number: int) -> dict[str, Any]:
         """Read the configuration that a checkpoint was written with."""
         return self._restore(number, meta=ocp.args.JsonRestore())["meta"]

@@ -11,15 +11,18 @@ from typing import Any
 
 from drac_jax.runs.storage.console import gigabytes
 
-CONFIG, METRICS, SUMMARY, CHECKPOINTS, UNFINISHED, EPISODES = (
+CONFIG, METRICS, SUMMARY, CHECKPOINTS, UNFINISHED, EPISODES, BEST, POST_MORTEM = (
     "config.json",
     "metrics.jsonl",
     "summary.json",
     "checkpoints",
     "unfinished",  # a checkpoint within an epoch
     "episodes.npz",
+    "best",  # agents
+    "post_mortem",
 )
 MOST_LETTERS = 120  # of a folder's name
+TENSORBOARD, VIDEOS = "tensorboard", "videos"
 
 
 def new_folder(root: Path, experiment: str) -> Path:
@@ -109,3 +112,9 @@ def drop_records_after(path: Path, epoch: int) -> None:
     draft = path.with_suffix(".tmp")
     draft.write_text("".join(json.dumps(record) + "\n" for record in kept))
     draft.replace(path)
+
+
+def set_aside_summary(folder: Path, epoch: int) -> None:
+    """Keep the summary of a run that goes on after its end, as summary_epoch_0020.json."""
+    if (path := folder / SUMMARY).exists():
+        path.replace(folder / f"summary_epoch_{epoch:04}.json")

@@ -38,6 +38,7 @@ class Evaluate[Env]:
     eval: EvalConfig = EvalConfig()
     # Where to play: in this project's environment, or in Gymnasium's own of a locomotion task.
     place: Annotated[Literal["ours", "gymnasium"], arg(name="in")] = "ours"
+    best: bool = False  # not the newest agents, but the best by evaluation while training
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Render[Env]:
     episodes: int = 4  # how many are played
     member: int = 0  # which of the run's seeds and grid points plays, from 0
     seed: int = 0  # of the episodes
+    best: bool = False  # not the newest agent, but the best by evaluation while training
 
 
 @dataclass(frozen=True)
@@ -110,16 +112,16 @@ def evaluate(words: list[str], began: float) -> int:
     config = replace(run.config, env=asked.env, eval=asked.eval)
     exp.check_numbers(config)
     if asked.place == "gymnasium":
-        return _evaluate_in_gymnasium(run, config)
+        return _evaluate_in_gymnasium(run, config, asked.best)
     reporter = Reporter()
-    folder, results = saved_run.evaluate(run.setup, config, run.folder, reporter)
+    folder, results = saved_run.evaluate(run.setup, config, run.folder, reporter, asked.best)
     reporter.close()
     terminal.print_results(results)
     print(f"results and pictures: {folder}")
     return 0
 
 
-def _evaluate_in_gymnasium(run: Trained, config: RunConfig) -> int:
+def _evaluate_in_gymnasium(run: Trained, config: RunConfig, best: bool) -> int:
     """Play every member's headline episodes in Gymnasium itself. -> the exit code."""
     from envs.locomotion import in_gymnasium
 
@@ -127,7 +129,7 @@ def _evaluate_in_gymnasium(run: Trained, config: RunConfig) -> int:
         raise ValueError(f"{run.experiment.name} is no task of Gymnasium; leave --in out")
     name, results = run.experiment.elsewhere(config.env), []
     for member, label in enumerate(run.setup.members.labels):
-        policy = saved_run.load_policy(run.folder, member)
+        policy = saved_run.load_policy(run.folder, member, best)
         played = in_gymnasium.play(policy, name, config.eval.final_episodes, config.seed)
         goals = np.zeros(len(played.returns), int)
         results.append(label | goal_reaching.episode_summary(*played, goals, 0))
@@ -163,7 +165,8 @@ def render(words: list[str], began: float) -> int:
         raise ValueError(f"{env.spec.name} cannot be drawn: it has neither a map nor a model")
     reporter = Reporter()
     reporter.busy(f"playing {asked.episodes} episode(s) of {env.spec.name}")
-    episodes = saved_run.play(run.folder, env, asked.member, asked.episodes, asked.seed)
+    which = asked.member, asked.episodes, asked.seed, asked.best
+    episodes = saved_run.play(run.folder, env, *which)
     place = run_folder.new_folder(run.folder, "render")
     if env.spec.scene is not None:
         title = f"member {asked.member}: {(episodes.goals > 0).sum()} of {asked.episodes} arrive"
@@ -182,7 +185,7 @@ def render(words: list[str], began: float) -> int:
 def _draw_model(visual: Visual, above: bool, episodes: Episodes, place: Path) -> list[str]:
     """Write a page and a GIF of each episode; above: the GIF's camera looks down. -> what could not
     be written, and why."""
-    from envs.render import draw_gifs, longest_gif, page  # imports MuJoCo, which takes a second
+    from envs.render import draw_clips, longest_gif, page  # imports MuJoCo, which takes a second
 
     model, dt, problems = visual.model(), visual.dt, []
     qpos = [way[:n] for way, n in zip(episodes.records, episodes.lengths, strict=True)]
@@ -194,7 +197,7 @@ def _draw_model(visual: Visual, above: bool, episodes: Episodes, place: Path) ->
         problems.append(f"no pages: {error}")
     clips = {place / f"{name}.gif": way for name, way in zip(names, qpos, strict=True)}
     try:
-        draw_gifs(model, clips, dt, from_above=above)
+        draw_clips(model, clips, dt, from_above=above)
         if dt * max(episodes.lengths) > longest_gif(dt):
             problems.append(f"the GIFs end after {longest_gif(dt):.1f} s, the pages do not")
     except ValueError as error:

@@ -7,17 +7,19 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from drac_jax.runs import chunks
+from drac_jax.runs.execution import showing
 from drac_jax.runs.execution.runner import Run
 from drac_jax.runs.execution.stopping import Interrupted
 from drac_jax.runs.hardware import hosts
 from drac_jax.runs.setup import experiment as exp
+from drac_jax.runs.setup import segments
 from drac_jax.runs.setup.dry_run import describe
 from drac_jax.runs.setup.experiment import Experiment, RunConfig
 from drac_jax.runs.setup.run_setup import RunSetup
 from drac_jax.runs.storage import run_folder, run_lock
 from drac_jax.runs.storage.console import Reporter
 from experiments import find
-from experiments.cli import terminal
+from experiments.cli import films, terminal
 from experiments.cli.options import env_words, parsing
 from experiments.cli.options.machine_options import Machine, set_up
 from experiments.tasks import any_environment
@@ -41,10 +43,15 @@ class Train[Values]:
     experiment: Positional[str] = BARE_RUN
     preset: str = exp.DEFAULT_PRESET  # where the values come from; robots: what suits the device
     config: Path | None = None  # take all values from this config.json, or the run folder of one
-    resume: Path | None = None  # go on with the run of this folder, which keeps its values
+    # Go on with the run of this folder, which keeps its values; but --train.env-steps may grow, and
+    # --hparams change.
+    resume: Path | None = None
     dry_run: bool = False  # only print values, memory and expected time
     runs_dir: Path = Path("runs")  # folder of the runs; this one goes to <experiment>/<time>
     wandb: str | None = None  # log to this project of Weights & Biases
+    tensorboard: bool = False  # write event files for TensorBoard into the run's folder
+    video_epochs: tuple[int, ...] = ()  # after these, write an mp4 of an episode to videos/
+    video_every: int | None = None  # the same after every so many epochs
     machine: Annotated[Machine, arg(name="")] = field(default_factory=Machine)
 
 
@@ -76,21 +83,27 @@ def run(words: list[str], began: float, command: type[Train] = Train) -> int:
     if not any_env:
         deadline = set_up(asked.machine, began)
     config = parsing.from_grid_options(asked.values, origin.grid)
-    if asked.resume and (found := exp.differences(exp.to_dict(origin), exp.to_dict(config))):
-        raise ValueError(f"a resumed run keeps its config: {'; '.join(found)}; start a new run")
+    experiment = find(default.experiment)
+    notes: list[str] = []
+    if asked.resume:
+        config, notes = segments.extend(experiment, origin, config)
     if command is Sweep and not config.grid:
         raise ValueError("grid is empty: sweep needs --grid.NAME VALUE VALUE; or use run")
-    experiment = find(default.experiment)
     prepared, warnings = chunks.prepare(experiment, config, default.preset, asked.machine.devices)
+    if asked.resume:
+        prepared = [setup._replace(former=(origin,)) for setup in prepared]
     if experiment.suited and not parsing.names_origin(words):
         others = ", ".join(p for p in experiment.presets if p != default.preset)
         print(f"note: preset {default.preset}, which suits this device; others: {others}")
-    for warning in warnings:
+    for warning in notes + warnings:
         print(f"note: {warning}")
     if asked.dry_run:
         print("\n\n".join(describe(setup) for setup in prepared))
         return 0
-    return _train(experiment, prepared, asked, deadline)
+    shown, warnings = films.settle(asked, prepared[0])
+    for warning in warnings:
+        print(f"note: {warning}")
+    return _train(experiment, prepared, asked, shown, deadline)
 
 
 def sweep(words: list[str], began: float) -> int:
@@ -99,7 +112,11 @@ def sweep(words: list[str], began: float) -> int:
 
 
 def _train(
-    experiment: Experiment, prepared: list[RunSetup], asked: Any, deadline: float | None
+    experiment: Experiment,
+    prepared: list[RunSetup],
+    asked: Any,
+    shown: showing.Asked,
+    deadline: float | None,
 ) -> int:
     folder = asked.resume or Path(
         hosts.from_first(
@@ -111,9 +128,9 @@ def _train(
     try:
         with run_lock.held(folder):
             if len(prepared) > 1:
-                summary = chunks.train(prepared, folder, reporter, deadline)
+                summary = chunks.train(prepared, folder, reporter, deadline, shown)
             else:
-                one = Run(prepared[0], folder, reporter, deadline)
+                one = Run(prepared[0], folder, reporter, deadline, shown)
                 summary = one.resume() if asked.resume else one.start()
     except Interrupted as stop:
         reporter.say(f'{stop}; go on with: make run ARGS="--resume {folder}"')

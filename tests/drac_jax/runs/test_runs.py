@@ -12,13 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from drac_jax.runs.saved_run import config_of, load_policy, read_identity
+from drac_jax.runs.saved_run import (
+    config_of,
+    load_agent,
+    load_policy,
+    load_post_mortem,
+    read_identity,
+)
 from drac_jax.runs.setup.run_setup import abstract_state, prepare
 from drac_jax.runs.setup.run_setup import identity as setup_identity
 from drac_jax.runs.storage.checkpoint import Checkpoints
 from experiments import find
 from tests.support.commands import (
-    BETA,
+    BATCH,
     ENV_STEPS,
     EPOCHS,
     SEEDS,
@@ -157,9 +163,9 @@ def test_robustness_needs_a_maze(finished):
 
 
 def test_resumed_run_keeps_its_config(finished):
-    outcome = command("run", "--resume", finished.folder, "--hparams.beta", 0.3)
+    outcome = command("run", "--resume", finished.folder, "--train.batch-size", 64)
     assert outcome.code == 2
-    assert f"hparams.beta={BETA}, not 0.3" in outcome.said
+    assert f"train.batch_size={BATCH}, not 64" in outcome.said
     outcome = command("run", "pointmaze_simple_amortized", "--resume", finished.folder)
     assert outcome.code == 2
     assert "run of experiment 'multigoal_amortized'" in outcome.said
@@ -196,6 +202,16 @@ def test_disturbed_run_ends_as_the_undisturbed_one_bit_for_bit(finished, disturb
         np.testing.assert_array_equal(a, b)
 
 
+def test_disturbed_run_has_the_best_agents_of_the_undisturbed_one(finished, disturbed):
+    assert summary_of(disturbed.folder)["best"] == summary_of(finished.folder)["best"]
+    for member in range(SEEDS):
+        ours, theirs = (
+            jax.tree.leaves(load_agent(folder, member, best=True)[1])
+            for folder in (disturbed.folder, finished.folder)
+        )
+        assert all((a == b).all() for a, b in zip(ours, theirs, strict=True))
+
+
 @pytest.fixture
 def about_to_diverge(finished, tmp_path) -> Path:
     """The finished run one epoch before its end, its critics so large that a square overflows."""
@@ -224,6 +240,27 @@ def test_loss_that_overflows_stops_the_run_and_keeps_the_last_good_checkpoint(ab
     assert saved_epochs(about_to_diverge) == [EPOCHS - 1]
     assert records_of(about_to_diverge)[-1]["epoch"] == EPOCHS - 1
     assert not (about_to_diverge / "summary.json").exists()
+    reproduces_what_broke(about_to_diverge, outcome.said)
+
+
+def reproduces_what_broke(folder: Path, said: str) -> None:
+    """Take the kept update again: what was named first is not finite, and the agent before is."""
+    mortem = load_post_mortem(folder)
+    assert f"see {folder / 'post_mortem'}" in said
+    first = mortem.report.split("first: ")[1].splitlines()[0]
+    assert first in said
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((mortem.agent, mortem.batch)))
+    agent, metrics = jax.jit(mortem.update)(mortem.agent, mortem.batch, mortem.key)
+    if first.startswith("agent"):
+        broken = {
+            f"agent{jax.tree_util.keystr(p)}": x
+            for p, x in jax.tree_util.tree_leaves_with_path(agent)
+        }
+        assert not np.isfinite(broken[first.split(" became")[0]]).all()
+    else:
+        assert not np.isfinite(metrics[first.split(" became")[0]])
+    least = float(mortem.batch.reward.min())
+    assert f"reward: {least:.6g} to" in mortem.report
 
 
 def test_loss_that_breaks_down_at_once_leaves_nothing_to_resume_and_says_so(tmp_path):
@@ -232,3 +269,4 @@ def test_loss_that_breaks_down_at_once_leaves_nothing_to_resume_and_says_so(tmp_
     named = r"error: \w+/\w+ of seed 0 became -?(inf|nan) in epoch 1; nothing was saved"
     assert re.search(named, outcome.said), outcome.said
     assert saved_epochs(only_run_in(tmp_path)) == []
+    reproduces_what_broke(only_run_in(tmp_path), outcome.said)

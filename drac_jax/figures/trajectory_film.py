@@ -1,0 +1,46 @@
+"""A film of one episode on its map."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from drac_jax.figures import plots
+from drac_jax.types import Scene
+
+FPS = 20
+MOST_FRAMES = 300
+INCHES, DPI = 4.0, 100
+LAST = 10  # frames that the end is held for
+
+
+def film(scene: Scene, way: ArrayLike, title: str, path: Path) -> int:
+    """Draw how a point moves on the map, as an mp4. way: [T, O], the first two numbers are its
+    position. -> the number of frames. Raises ValueError where imageio-ffmpeg is missing."""
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe, write_frames
+    except ImportError:
+        raise ValueError("a film needs imageio-ffmpeg: pip install -e '.[video]'") from None
+    get_ffmpeg_exe()
+    points = np.asarray(way)[:, :2]
+    every = -(-len(points) // MOST_FRAMES)
+    shown = [*range(0, len(points), every), *[len(points) - 1] * LAST]
+    figure, axes = plots.panels(1, 1, (INCHES, INCHES))
+    figure.set_dpi(DPI)
+    axis = axes[0, 0]
+    plots.draw_scene(axis, scene)
+    axis.set_axis_off()
+    axis.set_title(title, fontsize=9)
+    (line,) = axis.plot([], [], color=plots.COLOURS[0], lw=1.2, zorder=7)
+    (dot,) = axis.plot([], [], "o", color=plots.COLOURS[1], ms=6, zorder=8)
+    size = (int(INCHES * DPI),) * 2
+    writer = write_frames(str(path), size, pix_fmt_in="rgba", fps=FPS, macro_block_size=2)
+    writer.send(None)
+    for step in shown:
+        line.set_data(*points[: step + 1].T)
+        dot.set_data(*points[step : step + 1].T)
+        figure.canvas.draw()
+        writer.send(np.ascontiguousarray(figure.canvas.buffer_rgba()))
+    writer.close()
+    plots.forget(figure)
+    return len(shown)
