@@ -15,7 +15,9 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
 TABLES = ("multigoal_compare", "pointmaze_simple_default", "pointmaze_medium_fast")
 TABLES += ("pointmaze_medium_default", "pointmaze_hard_fast", "mazes")
-MEASURED = ("end_to_end_return_sac_one_core",)  # tables of benchmarks that the README has
+# Tables of benchmarks that the README has.
+MEASURED = ("end_to_end_return_sac_one_core", "end_to_end_return_drac_one_core")
+MEASURED += ("end_to_end_brax_inverted_pendulum_one_core",)
 SMALL = "TrainConfig(env_steps=40, epochs=2, batch_size=16, learning_starts=16)"
 
 
