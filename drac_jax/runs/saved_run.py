@@ -16,11 +16,12 @@ from drac_jax.measures import wall_robustness
 from drac_jax.measures.wall_robustness import RobustnessConfig
 from drac_jax.runs.execution import final_evaluation, restore
 from drac_jax.runs.hardware import devices, machine
+from drac_jax.runs.pretrained import shipped
 from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.setup import run_setup
 from drac_jax.runs.setup.experiment import Experiment, Perturbed, RunConfig
 from drac_jax.runs.setup.run_setup import RunSetup
-from drac_jax.runs.storage import run_folder
+from drac_jax.runs.storage import packed_agent, run_folder
 from drac_jax.runs.storage.checkpoint import Checkpoints
 from drac_jax.runs.storage.console import Reporter
 from drac_jax.training import sweep
@@ -49,12 +50,14 @@ def config_of(experiment: Experiment, identity: dict[str, Any]) -> RunConfig:
 def load_policy(path: str | Path, member: int = 0) -> Policy:
     """Load a trained policy: (obs, key) -> action, a sample of it.
 
-    path: a run folder; member: which of its seeds (and grid points), from 0. The policy takes
+    path: a run folder, or `pretrained:NAME` for a policy that comes with the package; member:
+    which of its seeds (and grid points), from 0. The policy takes
     obs [O] or [N, O] and a typed key, and returns [A] or [N, A] in [-1, 1]. Raises ValueError
     where the folder holds no policy; so does the policy for obs of another size.
     """
-    algorithm, agent = load_agent(Path(path), member)
-    spec = read_identity(Path(path))["spec"]
+    folder = shipped.place(path)
+    algorithm, agent = load_agent(folder, member)
+    spec = read_identity(folder)["spec"]
 
     @jax.jit
     def policy(obs: jax.Array, key: jax.Array) -> jax.Array:
@@ -99,7 +102,11 @@ def _count_members(config: dict[str, Any]) -> int:
 
 
 def _newest_agent(folder: Path, like: Any) -> tuple[Any, int]:
-    """Read the newest agent that can be read, and its epoch; a run's files are left as they are."""
+    """Read the newest agent that can be read, and its epoch; a run's files are left as they are.
+    That of a pretrained policy is its last."""
+    if (packed := folder / packed_agent.NAME).exists():
+        last = read_identity(folder)["config"]["train"]["epochs"]
+        return packed_agent.read(packed, like), last
     checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS, create=False)
     for epoch in checkpoints.numbers():
         try:
@@ -155,18 +162,26 @@ def evaluate(
     ValueError as `env_to_play` does.
     """
     env = env_to_play(setup.experiment, folder, asked, ("env", "eval"))
-    checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS)
-    like = (run_setup.abstract_state(setup), None)
-    (state, _), epoch = restore.load(setup, like, checkpoints, reporter)
+    agent, epoch = _trained_agent(setup, folder, reporter)
     setup = setup._replace(env=env, config=asked)
     reporter.busy(f"evaluating epoch {epoch} on {env.spec.name}")
     keys = _keys(setup, epoch)
-    results, episodes = final_evaluation.final_evaluation(setup, env, state.agent, keys)
+    results, episodes = final_evaluation.final_evaluation(setup, env, agent, keys)
     place = run_folder.new_folder(folder / "evaluations", env.spec.name)
     content = {"config": exp.to_dict(asked), "epoch": epoch, "seeds": results}
     run_folder.write_json(place / run_folder.SUMMARY, content | machine.environment_facts())
     final_evaluation.draw_trajectories(setup, place, episodes, results)
     return place, results
+
+
+def _trained_agent(setup: RunSetup, folder: Path, reporter: Reporter) -> tuple[Any, int]:
+    """Read the agents of all members, and their epoch."""
+    shapes = run_setup.abstract_state(setup)
+    if (folder / packed_agent.NAME).exists():
+        return _newest_agent(folder, shapes.agent)
+    checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS)
+    (state, _), epoch = restore.load(setup, (shapes, None), checkpoints, reporter)
+    return state.agent, epoch
 
 
 def _keys(setup: RunSetup, epoch: int) -> jax.Array:
