@@ -28,7 +28,8 @@ def folder_of(name: str):
 
 
 def test_there_are_policies_and_they_are_small():
-    assert {f"pointmaze_{layout}_amortized" for layout in ("simple", "medium", "hard")} <= set(NAMES)
+    mazes = {f"pointmaze_{layout}_amortized" for layout in ("simple", "medium", "hard")}
+    assert mazes <= set(NAMES)
     files = [path for name in NAMES for path in folder_of(name).iterdir()]
     assert sum(path.stat().st_size for path in files) <= MOST_BYTES
 
