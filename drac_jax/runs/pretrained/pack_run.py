@@ -1,7 +1,7 @@
 """Make a pretrained policy of a run folder: python -m drac_jax.runs.pretrained.pack_run --help"""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import tyro
 from tyro.conf import Positional
 
@@ -18,9 +19,10 @@ from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.storage import packed_agent, run_folder
 from drac_jax.types import Algorithm
 
-EPISODES = 40  # of the check that a policy does what its source says
+# Of the check that a policy does what its source says, in as many episodes as that has.
 ERRORS = 4.0  # standard errors that its mean return may be off
 SLACK = 0.05  # of the return, at least
+CERTAIN = 7  # arrivals at a goal, from which on another evaluation misses it with p = exp(-7)
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,13 @@ def pack(asked: Pack) -> Path:
     own = {"config": _of_member(identity["config"], result)}
     run_folder.write_json(folder / run_folder.CONFIG, identity | own)
     episodes = identity["config"]["eval"]["final_episodes"]
+    arrivals = _arrivals(asked, identity["spec"]["num_goals"])
     source = {
         "command": asked.command,
         "member": asked.member,
         "env_steps": identity["config"]["train"]["env_steps"],
-        "evaluation": {"episodes": episodes} | result,
-        "expected": expected(result, episodes),
+        "evaluation": {"episodes": episodes} | result | {"arrivals_at_goals": arrivals},
+        "expected": expected(result, episodes, arrivals),
         **{name: summary[name] for name in ("versions", "device", "git_commit")},
         "packed": date.today().isoformat(),
     }
@@ -75,14 +78,22 @@ def acted_upon(algorithm: Algorithm, agent: Any, obs_size: int) -> set[str]:
     return kept
 
 
-def expected(result: Mapping[str, Any], episodes: int) -> dict[str, Any]:
-    """State what an evaluation of fewer episodes must find: the interval of their mean return, and
-    the goals that nearly every one of such evaluations reaches."""
+def expected(result: Mapping[str, Any], episodes: int, arrivals: Sequence[int]) -> dict[str, Any]:
+    """State what another evaluation of as many episodes must find: the interval of their mean
+    return, and the number of goals that it cannot miss."""
     mean, std = result["eval/return"], result["eval/return_std"]
-    error = ERRORS * std * (1.0 / EPISODES + 1.0 / episodes) ** 0.5
-    off = max(error, SLACK * abs(mean))
-    goals = {"goals": result["eval/reachable_modes"]} if "eval/reachable_modes" in result else {}
-    return {"episodes": EPISODES, "return": [mean - off, mean + off]} | goals
+    off = max(ERRORS * std * (2.0 / episodes) ** 0.5, SLACK * abs(mean))
+    goals = sum(count >= CERTAIN for count in arrivals)
+    return {"episodes": episodes, "return": [mean - off, mean + off], "goals": goals}
+
+
+def _arrivals(asked: Pack, num_goals: int) -> list[int]:
+    """Count the final episodes that ended at each goal; nothing where there are none."""
+    path = asked.run / run_folder.EPISODES
+    if not (num_goals and path.exists()):
+        return []
+    goals = np.load(path)["goals"][asked.member]
+    return np.bincount(goals, minlength=num_goals + 1)[1:].tolist()
 
 
 def _of_member(config: dict[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
