@@ -57,7 +57,7 @@ def pack(asked: Pack) -> Path:
         "env_steps": identity["config"]["train"]["env_steps"],
         "evaluation": {"episodes": episodes} | result | {"arrivals_at_goals": arrivals},
         "expected": expected(result, episodes, arrivals),
-        **{name: summary[name] for name in ("versions", "device", "git_commit")},
+        **{name: identity[name] for name in ("versions", "device", "git_commit")},
         "packed": date.today().isoformat(),
     }
     run_folder.write_json(folder / shipped.SOURCE, source)
