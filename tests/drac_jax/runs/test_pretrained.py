@@ -121,5 +121,5 @@ def test_packed_member_acts_as_in_its_run_and_can_be_played_again(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     outcome = command("evaluate", "pretrained:tiny", "--eval.final-episodes", 8)
     assert outcome.code == 0, outcome.said
-    assert list((tmp_path / "runs" / "pretrained" / "tiny" / "evaluations").glob("*/*.png"))
+    assert list((tmp_path / "runs" / "pretrained" / "tiny" / "evaluations").rglob("*.png"))
     assert not (tmp_path / "shipped" / "tiny" / "evaluations").exists()
