@@ -17,11 +17,12 @@ from drac_jax.measures.wall_robustness import RobustnessConfig
 from drac_jax.runs.execution import final_evaluation, restore
 from drac_jax.runs.execution.breakdown import post_mortem
 from drac_jax.runs.hardware import devices, machine
+from drac_jax.runs.pretrained import shipped
 from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.setup import run_setup, segments
 from drac_jax.runs.setup.experiment import Experiment, Perturbed, RunConfig
 from drac_jax.runs.setup.run_setup import RunSetup
-from drac_jax.runs.storage import run_folder
+from drac_jax.runs.storage import packed_agent, run_folder
 from drac_jax.runs.storage.checkpoint import Checkpoints
 from drac_jax.runs.storage.console import Reporter
 from drac_jax.training import sweep
@@ -52,14 +53,15 @@ def config_of(experiment: Experiment, identity: dict[str, Any]) -> RunConfig:
 def load_policy(path: str | Path, member: int = 0, best: bool = False) -> Policy:
     """Load a trained policy: (obs, key) -> action, a sample of it.
 
-    path: a run folder; member: which of its seeds (and grid points), from 0; best: not the newest,
-    but the one whose evaluation after an epoch had the highest return. The policy takes
-    obs [O] or [N, O] and a typed key, and returns [A] or [N, A] in [-1, 1]; where the actor sees
-    some columns of obs alone, these will do. Raises ValueError where the folder holds no policy;
-    so does the policy for obs of another size.
+    path: a run folder, or `pretrained:NAME` for a policy that comes with the package; member:
+    which of its seeds (and grid points), from 0; best: not the newest, but the one whose evaluation
+    after an epoch had the highest return. The policy takes obs [O] or [N, O] and a typed key, and
+    returns [A] or [N, A] in [-1, 1]; where the actor sees some columns of obs alone, these will do.
+    Raises ValueError where the folder holds no policy; so does the policy for obs of another size.
     """
-    algorithm, agent = load_agent(Path(path), member, best)
-    spec = read_identity(Path(path))["spec"]
+    folder = shipped.place(path)
+    algorithm, agent = load_agent(folder, member, best)
+    spec = read_identity(folder)["spec"]
 
     @jax.jit
     def policy(obs: jax.Array, key: jax.Array) -> jax.Array:
@@ -153,7 +155,10 @@ def _count_members(config: dict[str, Any]) -> int:
 
 def _newest_agent(folder: Path, like: Any, best: bool = False) -> tuple[Any, int]:
     """Read the newest agent, or the best, that can be read, and its epoch; a run's files are left
-    as they are."""
+    as they are. That of a pretrained policy is its last."""
+    if (packed := folder / packed_agent.NAME).exists():
+        last = read_identity(folder)["config"]["train"]["epochs"]
+        return packed_agent.read(packed, like), last
     place = folder / (run_folder.BEST if best else run_folder.CHECKPOINTS)
     numbers = []
     if place.exists():
@@ -217,14 +222,7 @@ def evaluate(
     result per member. Raises ValueError as `env_to_play` does.
     """
     env = env_to_play(setup.experiment, folder, asked, ("env", "eval"))
-    like = run_setup.abstract_state(setup)
-    if best:
-        agent, epoch = _newest_agent(folder, like.agent, best)
-    else:
-        setup = segments.knowing(setup, read_identity(folder))
-        checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS)
-        saved = restore.load(setup, (like, None), checkpoints, reporter)
-        agent, epoch = saved.state.agent, saved.number
+    agent, epoch = _trained_agent(setup, folder, reporter, best)
     setup = setup._replace(env=env, config=asked)
     reporter.busy(f"evaluating epoch {epoch} on {env.spec.name}")
     keys = _keys(setup, epoch)
@@ -235,6 +233,19 @@ def evaluate(
     run_folder.write_json(place / run_folder.SUMMARY, content | machine.environment_facts())
     final_evaluation.draw_trajectories(setup, place, episodes, results)
     return place, results
+
+
+def _trained_agent(
+    setup: RunSetup, folder: Path, reporter: Reporter, best: bool
+) -> tuple[Any, int]:
+    """Read the agents of all members, the newest or the best, and their epoch."""
+    shapes = run_setup.abstract_state(setup)
+    if best or (folder / packed_agent.NAME).exists():
+        return _newest_agent(folder, shapes.agent, best)
+    setup = segments.knowing(setup, read_identity(folder))
+    checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS)
+    saved = restore.load(setup, (shapes, None), checkpoints, reporter)
+    return saved.state.agent, saved.number
 
 
 def _keys(setup: RunSetup, epoch: int) -> jax.Array:

@@ -142,7 +142,7 @@ def test_dry_run_prints_the_run_and_leaves_nothing(capsys, tmp_path):
 
 EVERY_METHOD = [f"run multigoal_{method}" for method in METHODS]
 EVERY_TASK = [f"run {name}" for name in EXPERIMENTS if name.endswith("_amortized")]
-HELPED = [*EVERY_METHOD, *EVERY_TASK, "sweep", "compare multigoal", "decoder"]
+HELPED = [*EVERY_METHOD, *EVERY_TASK, "sweep", "tune", "compare multigoal", "decoder"]
 HELPED += ["evaluate", "render", "robustness"]
 HELPED += [f"bench {suite}" for suite in ("update", "diversity", "envs")]
 

@@ -13,6 +13,7 @@ from drac_jax.measures import goal_reaching
 from drac_jax.measures.wall_robustness import MEASURES, RobustnessConfig
 from drac_jax.runs import saved_run
 from drac_jax.runs.hardware import machine
+from drac_jax.runs.pretrained import shipped
 from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.setup import run_setup
 from drac_jax.runs.setup.experiment import EvalConfig, Experiment, RunConfig
@@ -98,7 +99,7 @@ def _trained(words: list[str], command: str, may_differ: str) -> Trained:
     for word in words:
         if word.startswith(("--algorithm.", "--hparams.", "--train.")):
             raise ValueError(f"{word}: only {may_differ} can differ from training")
-    folder = Path(words[0])
+    folder = shipped.copied(words[0])
     identity = saved_run.read_identity(folder)
     experiment = find(identity["experiment"])
     return Trained(folder, experiment, identity, saved_run.config_of(experiment, identity))

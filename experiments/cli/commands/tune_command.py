@@ -28,7 +28,9 @@ from experiments.tuning.batch_trainer import BatchTrainer
 from experiments.tuning.shared_study import SharedStudy
 
 TUNING = "tuning"  # in config.json: what every worker must agree on
-Bounds = Annotated[tuple[float, ...], arg(metavar="LOWEST HIGHEST")]
+Bounds = Annotated[
+    tuple[float, ...], arg(metavar="LOWEST HIGHEST", help="search between these values")
+]
 
 
 @dataclass(frozen=True)
