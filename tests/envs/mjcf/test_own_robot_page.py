@@ -1,0 +1,59 @@
+"""The page on a robot of one's own: its files make an environment, and its Python runs."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import envs
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "your_own_robot.md").read_text("utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+TOY = "TrainConfig(env_steps=200, num_envs=4, epochs=2, batch_size=16, learning_starts=16)"
+
+
+def block_with(text: str) -> str:
+    (block,) = [block for block in BLOCKS if text in block]
+    return block
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (model,) = re.findall(r"```xml\n(.*?)```", PAGE, re.DOTALL)
+    Path("arm.xml").write_text(model)
+    Path("arm.py").write_text(block_with("def reward"))
+
+
+def test_its_files_are_a_robot_that_reaches_where_it_is_pushed(files):
+    env = envs.make("mjcf:arm.xml", reward="arm.py:reward", obs="arm.py:obs", reset="arm.py:reset")
+    state = jax.jit(env.reset)(jax.random.split(jax.random.key(0), 50))
+    after = jax.jit(env.step)(state, jnp.zeros((50, 2)))
+    distance = np.linalg.norm(after.obs[:, -2:], axis=1) / 10.0
+    np.testing.assert_allclose(after.reward, -distance, atol=1e-5)
+    assert distance.min() > 0.01 and distance.std() > 0.05  # targets are at different places
+
+
+@pytest.mark.heavy
+def test_its_python_trains_and_draws(files):
+    names: dict[str, Any] = {}
+    code = block_with("make_train(")
+    toy, changed = re.subn(r"TrainConfig\(.*\)", TOY, code)
+    assert changed == 1
+    exec(toy.replace("hidden=(64, 64)", "hidden=(8, 8)"), names)
+    assert names["metrics"]["train/return"].shape == (2,)
+    exec(block_with("render.page("), names)
+    assert "<html" in Path("arm.html").read_text()
+    assert len(names["poses"]) == names["env"].spec.max_steps
+
+
+def test_its_randomised_arm_has_factors_of_its_own(files):
+    names: dict[str, Any] = {"envs": envs}
+    exec(block_with("randomise="), names)
+    state = jax.jit(names["varied"].reset)(jax.random.split(jax.random.key(0), 20))
+    factors = np.asarray(state.internal.sim.factors)
+    assert factors.shape == (20, 2) and len(np.unique(factors[:, 0])) == 20
