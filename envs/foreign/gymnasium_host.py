@@ -48,7 +48,7 @@ def options_of(name: str) -> Options:
     """List the options of an environment of Gymnasium's registry."""
     spec = _registered(name)
     with _installed():
-        creator = gymnasium.envs.registration.load_env_creator(spec.entry_point)  # type: ignore
+        creator = gymnasium.envs.registration.load_env_creator(spec.entry_point)
     own = signatures.of_callable(creator, leave_out=OF_GYMNASIUM)
     given = {k: Option(signatures.type_of(v), v) for k, v in spec.kwargs.items() if k in own}
     known = {k: option for k, option in (own | given).items() if option.kind is not None}
@@ -125,7 +125,9 @@ def _over(end: Callable, state: EnvState) -> None:
 def _begin(
     simulators: Simulators, rows: np.ndarray, _: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    numbers, obs = zip(*simulators.begin(rows.view(np.uint64)[:, 0] % 2**32), strict=True)
+    numbers, obs = zip(
+        *simulators.begin((rows.view(np.uint64)[:, 0] % 2**32).tolist()), strict=True
+    )
     return _as_rows([(number, 0) for number in numbers]), np.stack(obs)
 
 

@@ -161,7 +161,7 @@ def test_list_says_how_any_environment_is_trained():
         ("run sac --env mine.py:other", ["makes int", "int has no reset"]),
         ("run sac --env mine.py:needs", ["needs size", "default"]),
         ("run sac --env mine.py:fails", ["raises KeyError", "no such robot", "mine.py:"]),
-        ("run sac --env mine.py --actor-obs state", ["actor_obs", "no option"]),
+        ("run sac --env mine.py --actor-obs state", ["actor_obs='state'", "leave them out"]),
         ("run sac --env two.py", ["which function", "one, two"]),
         ("run sac --env wrong.py", ["wrong.py raises ModuleNotFoundError", "nothing_of_that_name"]),
         ("run sac --env wrong:make", ["'nothing_of_that_name'", "not installed"]),
