@@ -1,6 +1,7 @@
 # `make` lists the targets. Every target that needs packages installs them first, into .venv.
 
 EXP     ?=
+NAME    ?=
 BENCH   ?= update
 CORPUS  ?=
 STUDY   ?=
@@ -19,7 +20,7 @@ IS_NEW := import sys; sys.exit(sys.version_info < (3, 12))
 CACHES := __pycache__ .pytest_cache .mypy_cache .ruff_cache .hypothesis .ipynb_checkpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run evaluate render robustness sweep tune compare bench study decoder test test-fast test-slow check clean
+.PHONY: help setup run evaluate render robustness sweep tune compare bench study decoder new-env test test-fast test-slow check clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +60,9 @@ study: $(STAMP) ## train a study or go on with it: STUDY=<name> ARGS=status; bar
 
 decoder: $(STAMP) ## train a level decoder: CORPUS=<folder of text levels> ARGS="--seed 0 --steps 3000"
 	$(PY) -m experiments decoder $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)
+
+new-env: $(STAMP) ## write a file to begin an environment of your own with: NAME=my_task
+	$(PY) -m experiments new-env $(NAME) $(ARGS)
 
 # Tests wait for compilers far longer than for what they compile.
 test test-fast: export XLA_FLAGS ?= --xla_backend_optimization_level=0

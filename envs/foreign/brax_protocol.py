@@ -52,6 +52,11 @@ def adapt(
     max_steps, obs_key, actor_obs, critic_obs: as for `from_brax`; pool_size: as for `batch`.
     Raises ValueError for what is missing.
     """
+    if isinstance(env, Environment | Task) and (actor_obs or critic_obs):
+        raise ValueError(
+            f"actor_obs={actor_obs!r}, critic_obs={critic_obs!r}: the obs of {env.spec.name} is no "
+            "dict and has no keys; leave them out"
+        )
     if isinstance(env, Environment):
         if max_steps not in (None, env.spec.max_steps):
             limit = env.spec.max_steps

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
+from gymnasium.wrappers import TimeLimit
 
 from drac_jax.types import Environment, EnvSpec, EnvState
 from envs.engines.c_engine import on_host
@@ -33,14 +34,12 @@ FLAGS = 4  # reward, terminated, truncated, broken
 def make_gymnasium(name: str, options: dict[str, Any]) -> Environment:
     """Make an environment of Gymnasium's registry. options: max_steps, and its constructor's."""
     spec = _registered(name)
-    limit = options.pop("max_steps", None) or spec.max_episode_steps
-    limit = _checked_limit(limit)
+    asked = options.pop("max_steps", None)
+    limit = _checked_limit(spec.max_episode_steps if asked is None else asked)
 
     def make() -> gymnasium.Env:
         with _quietly():
-            return gymnasium.make(
-                spec, max_episode_steps=limit, disable_env_checker=True, **options
-            )
+            return gymnasium.make(spec, max_episode_steps=-1, disable_env_checker=True, **options)
 
     return from_factory(make, limit)
 
@@ -49,7 +48,7 @@ def options_of(name: str) -> Options:
     """List the options of an environment of Gymnasium's registry."""
     spec = _registered(name)
     with _installed():
-        creator = gymnasium.envs.registration.load_env_creator(spec.entry_point)  # type: ignore
+        creator = gymnasium.envs.registration.load_env_creator(spec.entry_point)
     own = signatures.of_callable(creator, leave_out=OF_GYMNASIUM)
     given = {k: Option(signatures.type_of(v), v) for k, v in spec.kwargs.items() if k in own}
     known = {k: option for k, option in (own | given).items() if option.kind is not None}
@@ -65,10 +64,11 @@ def from_factory(make: Callable[[], gymnasium.Env], max_steps: int | None = None
     with _installed():
         first = make()
     spec = getattr(first, "spec", None)
-    limit = _checked_limit(max_steps or getattr(spec, "max_episode_steps", None))
+    stated = getattr(spec, "max_episode_steps", None)
+    limit = _checked_limit(stated if max_steps is None else max_steps)
     box, space = _action_box(first.action_space), first.observation_space
     size = _obs_size(space)
-    simulators = Simulators(make, space, box, idle=[first])
+    simulators = Simulators(lambda: TimeLimit(make(), limit), space, box, [TimeLimit(first, limit)])
     begin = on_host(partial(_begin, simulators), (1, 2), size, effects=True)
     go = on_host(partial(_go, simulators, size), (2, 2), 2 * size + FLAGS, effects=True)
     end = on_host(partial(_end, simulators), (2, 0), 1, effects=True)
@@ -125,7 +125,9 @@ def _over(end: Callable, state: EnvState) -> None:
 def _begin(
     simulators: Simulators, rows: np.ndarray, _: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    numbers, obs = zip(*simulators.begin(rows.view(np.uint64)[:, 0] % 2**32), strict=True)
+    numbers, obs = zip(
+        *simulators.begin((rows.view(np.uint64)[:, 0] % 2**32).tolist()), strict=True
+    )
     return _as_rows([(number, 0) for number in numbers]), np.stack(obs)
 
 

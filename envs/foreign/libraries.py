@@ -5,6 +5,7 @@ Another library is another entry of LIBRARIES.
 """
 
 import importlib
+import subprocess
 from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -61,7 +62,7 @@ def _options_of_brax(name: str) -> Options:
 
 
 def _playground(name: str) -> Any:
-    registry = need("mujoco_playground.registry", "MuJoCo Playground", "playground")
+    registry = need("mujoco_playground", "MuJoCo Playground", "playground").registry
     check_name(name, registry.ALL_ENVS)
     return registry
 
@@ -73,7 +74,13 @@ def _make_playground(name: str, options: dict[str, Any]) -> Any:
     if given.get("impl", "auto") == "auto":
         given.pop("impl", None)
         given |= {} if jax.default_backend() == "gpu" else {"impl": "jax"}
-    return registry.load(name, config_overrides=given)
+    try:
+        return registry.load(name, config_overrides=given)
+    except subprocess.CalledProcessError as error:  # of git
+        raise ValueError(
+            "MuJoCo Playground clones its robots from GitHub when the first is made, and git "
+            f"failed; try again where the network reaches it ({error})"
+        ) from error
 
 
 def _options_of_playground(name: str) -> Options:

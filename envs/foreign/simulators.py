@@ -54,7 +54,7 @@ class Simulators:
 
     def begin(self, seeds: Sequence[int]) -> list[tuple[int, np.ndarray]]:
         """Begin episodes. -> a number for each, and its obs."""
-        return [self._begin(int(seed)) for seed in seeds]
+        return [self._begin(seed) for seed in seeds]
 
     def step(self, number: int, ticks: int, action: np.ndarray) -> tuple[int, int, Outcome]:
         """Step one. action: [A] in [-1, 1]. -> the number and the ticks from now on, and what

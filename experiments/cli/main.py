@@ -29,6 +29,7 @@ COMMANDS = {
     "decoder": ("other_commands", "decoder"),
     "study": ("study_command", "study"),
     "list": ("other_commands", "list_experiments"),
+    "new-env": ("new_env_command", "new_env"),
 }
 NOTES = """Train, compare and look at multimodal policies. Each command says more: run --help.
 
@@ -76,6 +77,7 @@ def _overview(words: list[str]) -> int:
         tune_command,
     )
     from experiments.cli.commands.bench_command import Bench
+    from experiments.cli.commands.new_env_command import NewEnv
     from experiments.cli.commands.other_commands import List
     from experiments.cli.commands.study_command import StudyOptions
 
@@ -94,6 +96,7 @@ def _overview(words: list[str]) -> int:
         "decoder": (import_module("envs.mario.decoder_training.train_decoder").Options, None),
         "study": (StudyOptions, None),
         "list": (List, None),
+        "new-env": (NewEnv, None),
     }
     commands = [
         Annotated[kind, tyro.conf.subcommand(name, **_given(default))]

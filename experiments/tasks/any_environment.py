@@ -70,9 +70,6 @@ def make_env(options: Any, obstacles: bool) -> Environment:
 
 @lru_cache(maxsize=4)
 def _make(options: Any) -> Environment:
-    missing = [path for path, value, _ in _values(options) if value is REQUIRED]
-    if missing:
-        raise ValueError(f"{options.name} needs {missing[0]}; give that a default in its code")
     given = {path: value for path, value, default in _values(options) if value != default}
     return envs.make(options.name, **given)
 
@@ -92,9 +89,10 @@ def _options_type(name: str, options: Options, base: type = NamedOptions) -> Any
     columns: list[Any] = []
     for key, option in options.items():
         if isinstance(option, Option):
-            if option.kind is None:  # of an option that words cannot say, and that has no default
-                columns.append((key, Annotated[Any, arg(help="cannot be said in words")], REQUIRED))
-                continue
+            if option.default is REQUIRED:
+                raise ValueError(
+                    f"{name} needs {key}, which has no default; give it one in its code"
+                )
             kind = Annotated[option.kind, arg(help=option.help)] if option.help else option.kind
             columns.append((key, kind, field(default=option.default)))
         else:

@@ -102,6 +102,30 @@ def test_a_dict_obs_is_chosen_by_key(obs_key, size):
     assert env.spec.obs_size == env.reset(keys(2)).obs.shape[1] == size
 
 
+@pytest.mark.parametrize(
+    ("given", "size", "columns"),
+    [
+        ({}, 1, None),
+        ({"actor_obs": "privileged_state"}, 3, None),
+        ({"critic_obs": "state"}, 1, None),
+        ({"critic_obs": "privileged_state"}, 4, ((0, 1), (1, 4))),
+        ({"obs_key": "privileged_state", "critic_obs": "state"}, 4, ((0, 3), (3, 4))),
+        ({"actor_obs": "state", "critic_obs": "privileged_state"}, 4, ((0, 1), (1, 4))),
+    ],
+)
+def test_actor_and_critic_see_the_entries_that_are_named_for_them(given, size, columns):
+    env = envs.adapt(Cart(), **given)
+    obs = env.reset(keys(2)).obs
+    assert env.spec.obs_size == obs.shape[1] == size
+    assert (env.spec.actor_obs, env.spec.critic_obs) == (columns or (None, None))
+    if columns:
+        np.testing.assert_array_equal(obs, np.repeat(obs[:, :1], size, axis=1))
+
+
+def test_an_environment_with_two_obs_keeps_the_contract():
+    assert envs.check(envs.adapt(Cart(), max_steps=30, critic_obs="privileged_state")) == []
+
+
 def test_done_is_termination_unless_the_state_says_that_time_is_out():
     forth_and_back = np.tile(np.array([[1.0], [1.0], [-1.0], [-1.0]], np.float32), (12, 1, 1))
     played = contract.make_subject(envs.adapt(Cart())).play(forth_and_back, keys(4))
@@ -166,6 +190,8 @@ class Returning:
             lambda: envs.adapt(Cart(), obs_key="pixels"),
             r"has privileged_state \(3,\), state \(1,\)",
         ),
+        (lambda: envs.adapt(Cart(), critic_obs="all"), "critic_obs='all' is not in the obs"),
+        (lambda: envs.adapt(Fast(), 9, actor_obs="state"), "actor_obs='state'.* is no dict"),
         (
             lambda: envs.adapt(Fast(obs_mode="dict_pixels"), 9, "pixels/view_0"),
             r"shape \(4, 4, 3\); it must be a vector",
