@@ -18,10 +18,9 @@ def film(scene: Scene, way: ArrayLike, title: str, path: Path) -> int:
     """Draw how a point moves on the map, as an mp4. way: [T, O], the first two numbers are its
     position. -> the number of frames. Raises ValueError where imageio-ffmpeg is missing."""
     try:
-        from imageio_ffmpeg import get_ffmpeg_exe, write_frames
+        from imageio_ffmpeg import write_frames
     except ImportError:
         raise ValueError("a film needs imageio-ffmpeg: pip install -e '.[video]'") from None
-    get_ffmpeg_exe()
     points = np.asarray(way)[:, :2]
     every = -(-len(points) // MOST_FRAMES)
     shown = [*range(0, len(points), every), *[len(points) - 1] * LAST]
@@ -33,6 +32,10 @@ def film(scene: Scene, way: ArrayLike, title: str, path: Path) -> int:
     axis.set_title(title, fontsize=9)
     (line,) = axis.plot([], [], color=plots.COLOURS[0], lw=1.2, zorder=7)
     (dot,) = axis.plot([], [], "o", color=plots.COLOURS[1], ms=6, zorder=8)
+    figure.canvas.draw()
+    figure.set_layout_engine(
+        "none"
+    )  # to lay it out again takes most of the time
     size = (int(INCHES * DPI),) * 2
     writer = write_frames(str(path), size, pix_fmt_in="rgba", fps=FPS, macro_block_size=2)
     writer.send(None)
