@@ -33,9 +33,7 @@ def film(scene: Scene, way: ArrayLike, title: str, path: Path) -> int:
     (line,) = axis.plot([], [], color=plots.COLOURS[0], lw=1.2, zorder=7)
     (dot,) = axis.plot([], [], "o", color=plots.COLOURS[1], ms=6, zorder=8)
     figure.canvas.draw()
-    figure.set_layout_engine(
-        "none"
-    )  # to lay it out again takes most of the time
+    figure.set_layout_engine("none")  # to lay it out again takes most of the time
     size = (int(INCHES * DPI),) * 2
     writer = write_frames(str(path), size, pix_fmt_in="rgba", fps=FPS, macro_block_size=2)
     writer.send(None)
