@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import gymnasium
+import imageio_ffmpeg
 import mujoco
 import numpy as np
 import pytest
@@ -122,3 +123,17 @@ def test_render_needs_the_folder_of_a_run(tmp_path):
     code, said = command("render", tmp_path)
     assert code == 2
     assert "is not a run folder" in said
+
+
+def test_mp4_can_be_decoded_and_moves(maze, tmp_path):
+    path = tmp_path / "point.mp4"
+    qpos = np.linspace([-3.0, 0.0], [3.0, 0.0], 9)
+    try:
+        render.draw_clips(maze.visual.model(), {path: qpos}, 0.04, from_above=True)
+    except ValueError as error:
+        pytest.skip(str(error))
+    reader = imageio_ffmpeg.read_frames(str(path))
+    assert next(reader)["size"] == (render.WIDTH, render.HEIGHT)
+    frames = [np.frombuffer(frame, np.uint8).astype(int) for frame in reader]
+    assert len(frames) == 9
+    assert all(abs(a - b).max() > 50 for a, b in zip(frames, frames[1:], strict=False))

@@ -8,6 +8,8 @@ from typing import Any
 
 from drac_jax.runs.storage import run_folder
 
+SECONDS = 10  # until what was logged is in the file
+
 
 def check() -> None:
     """Raise ValueError where the package is missing."""
@@ -37,8 +39,6 @@ class Charts:
             for name, value in record.items():
                 if "/" in name and value is not None:
                     writer.add_scalar(name, value, step)
-        for writer in self._writers:
-            writer.flush()
 
     def close(self) -> None:
         """Finish the files."""

@@ -16,7 +16,7 @@ from drac_jax.training.rollout import env_step
 from drac_jax.types import EnvSpec
 from envs import Task, TaskStep, batch
 from experiments import find
-from tests.support.commands import saved_epochs
+from tests.support.commands import records_of, saved_epochs
 from tests.support.toys import obedient
 
 LIMIT = 6  # env steps of an episode
@@ -86,7 +86,9 @@ def test_broken_environments_are_named_once(tmp_path, capsys):
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note:")]
     assert len(notes) == 1
     assert notes[0].startswith("note: breaking: ")
-    assert "of epoch 1 ended in a state that is not finite, the earliest in step 3" in notes[0]
+    assert "ended in a state that is not finite, the earliest in step 3 of its" in notes[0]
+    first = next(r for r in records_of(tmp_path) if r["train/broken_envs"])
+    assert f"{first['train/broken_envs']} episode(s) of epoch {first['epoch']} " in notes[0]
 
 
 @pytest.mark.heavy
