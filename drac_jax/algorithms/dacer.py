@@ -19,6 +19,7 @@ update; the mixture's fit takes a fixed number of steps.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -102,16 +103,12 @@ def make_dacer(
     """
     check(mixture_components, entropy_samples, entropy_period)
     nets = DacerNetworks(actor, distributional.distributional_twin(critic_hidden, style), squash)
-
-    def latent(key: jax.Array, shape: tuple[int, ...]) -> Draws:
-        return draw(actor, key, shape)
+    latent = partial(draw, actor)
 
     def decide(agent: DacerAgent, obs: jax.Array, draws: Draws) -> jax.Array:
         return sample(agent, nets, obs, draws)
 
-    def update(
-        agent: DacerAgent, minibatches: Transition, key: jax.Array
-    ) -> tuple[DacerAgent, Metrics]:
+    def update(agent: DacerAgent, minibatches: Transition, key: jax.Array) -> tuple:
         return update_step(agent, nets, minibatches, *draw_update(actor, key, minibatches))
 
     def slow_update(
@@ -119,9 +116,8 @@ def make_dacer(
     ) -> tuple[DacerAgent, Metrics]:
         sample_key, fit_key = jax.random.split(key)
         actions = entropy_actions(agent, nets, minibatches.obs[0], sample_key, entropy_samples)
-        return alpha_step(
-            agent, mixture_entropy.estimate(actions, fit_key, mixture_components).mean()
-        )
+        entropy = mixture_entropy.estimate(actions, fit_key, mixture_components).mean()
+        return alpha_step(agent, entropy)
 
     return Algorithm(
         init=lambda key, hparams, obs_size: init_agent(key, nets, hparams, obs_size),

@@ -69,14 +69,14 @@ def load_policy(path: str | Path, member: int = 0) -> Policy:
     return policy
 
 
-def load_agent(folder: Path, member: int) -> tuple[Algorithm, Any]:
-    """Load one member's agent and the algorithm that acts with it. Raises ValueError as
-    `load_policy` does."""
+def load_agent(folder: Path, member: int, **changes: Any) -> tuple[Algorithm, Any]:
+    """Load one member's agent and the algorithm that acts with it; changes: of the method's
+    options, such that the agent stays as it is. Raises ValueError as `load_policy` does."""
     identity = read_identity(folder)
     method = METHODS[identity["spec"]["method"]]
     kept = identity["spec"]  # which has what a policy needs of it
     sizes = {name: kept[name] for name in EnvSpec._fields if name in kept}
-    options = exp.from_dict(method.options, identity["config"]["algorithm"])
+    options = replace(exp.from_dict(method.options, identity["config"]["algorithm"]), **changes)
     hparams = exp.from_dict(method.hparams, identity["config"]["hparams"])
     algorithm = method.make(EnvSpec(**sizes), options)
     count = _count_members(identity["config"])
@@ -84,7 +84,7 @@ def load_agent(folder: Path, member: int) -> tuple[Algorithm, Any]:
         raise ValueError(f"member={member} must be in 0..{count - 1}: the run has {count}")
     place, inside = run_folder.find_member(folder, identity["config"], count, member)
     if place != folder:
-        return load_agent(place, inside)
+        return load_agent(place, inside, **changes)
     one = jax.eval_shape(lambda: algorithm.init(jax.random.key(0), hparams, sizes["obs_size"]))
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), one)
     agents, _ = _newest_agent(folder, like)
