@@ -1,14 +1,18 @@
 """The README's Python runs as it stands, but for its budget, and its tables are the records'."""
 
 import re
+import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import onnxruntime
 import pytest
 
 from experiments.cli.main import main
 from experiments.studies import study_tables
+from tests.support.saved_runs import save_run
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
@@ -38,6 +42,20 @@ def test_a_study_that_there_is_not_is_answered_with_those_there_are(capsys):
 def test_tables_are_those_of_the_records(name):
     rows = study_tables.table_of(study_tables.RESULTS / name).splitlines()
     assert [row for row in rows if row not in README.read_text("utf-8")] == []
+
+
+def test_robots_examples_act(tmp_path, monkeypatch):
+    run = save_run(tmp_path / "run", "amortized", latent_size=16)
+    for to in ("numpy", "onnx"):
+        assert main(["export", str(run), "--to", to]) == 0
+    monkeypatch.chdir(run / "export")
+    monkeypatch.syspath_prepend(".")
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    for module in ("numpy_policy", "onnxruntime.InferenceSession"):
+        names: dict = {}
+        exec(block_with(module), names)
+        assert np.abs(names["action"]).max() <= 1.0
+    assert isinstance(names["session"], onnxruntime.InferenceSession)
 
 
 @pytest.mark.heavy

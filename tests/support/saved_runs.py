@@ -24,7 +24,8 @@ SPEC = EnvSpec("multigoal", 2, 2, 100)
 
 def small_options(method: str, **changes: Any) -> Any:
     """Make a method's options small."""
-    return replace(METHODS[method].options, hidden=(16, 16), **SIZES.get(method, {}), **changes)
+    sizes = {"hidden": (16, 16)} | SIZES.get(method, {}) | changes
+    return replace(METHODS[method].options, **sizes)
 
 
 def small_agent(method: str, spec: EnvSpec = SPEC, **changes: Any) -> tuple[Any, Any]:
