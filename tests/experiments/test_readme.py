@@ -12,6 +12,7 @@ import pytest
 
 from experiments.cli.main import main
 from experiments.studies import study_tables
+from experiments.throughput import timing
 from tests.support.saved_runs import save_run
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -41,6 +42,13 @@ def test_a_study_that_there_is_not_is_answered_with_those_there_are(capsys):
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_are_those_of_the_records(name):
     rows = study_tables.table_of(study_tables.RESULTS / name).splitlines()
+    assert [row for row in rows if row not in README.read_text("utf-8")] == []
+
+
+def test_latencies_are_those_of_the_record():
+    record = timing.RESULTS / "cpu" / "latency_one_core.md"
+    rows = [row for row in record.read_text("utf-8").splitlines() if row.startswith("|")]
+    assert len(rows) == 16
     assert [row for row in rows if row not in README.read_text("utf-8")] == []
 
 
