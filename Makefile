@@ -20,7 +20,7 @@ IS_NEW := import sys; sys.exit(sys.version_info < (3, 12))
 CACHES := __pycache__ .pytest_cache .mypy_cache .ruff_cache .hypothesis .ipynb_checkpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run evaluate render robustness sweep tune compare bench study decoder new-env test test-fast test-slow check clean
+.PHONY: help setup run evaluate render export robustness sweep tune compare bench study decoder new-env test test-fast test-slow check clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ evaluate: $(STAMP) ## play a saved run again: ARGS="runs/<experiment>/<id> ..."
 
 render: $(STAMP) ## draw episodes of a saved run: ARGS="runs/<experiment>/<id> --episodes 4"
 	$(PY) -m experiments render $(ARGS)
+
+export: $(STAMP) ## write a policy for a robot: ARGS="runs/<experiment>/<id> --to onnx" (or jax, numpy)
+	$(PY) -m experiments export $(ARGS)
 
 robustness: $(STAMP) ## play a saved run on maps with random walls added: ARGS="runs/<experiment>/<id>"
 	$(PY) -m experiments robustness $(ARGS)

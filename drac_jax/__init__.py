@@ -47,7 +47,7 @@ __all__ = [
 
 
 def load_policy(path: Any, member: int = 0, best: bool = False) -> Any:
-    """Load a trained policy, (obs, key) -> action: see `drac_jax.runs.saved_run.load_policy`."""
-    from drac_jax.runs.saved_run import load_policy as load
+    """Load a trained policy, (obs, key) -> action: see `drac_jax.runs.saved_agent.load_policy`."""
+    from drac_jax.runs.saved_agent import load_policy as load
 
     return load(path, member, best)

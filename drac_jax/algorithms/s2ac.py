@@ -110,9 +110,8 @@ def make_s2ac(
         noise = start.noise(key, (2, particles, *batch.reward.shape))
         return update_step(agent, nets, batch, noise)
 
-    act = acting(latent, decide)
-    limit = f"{stein_actor.NOISE_LIMIT:g}"
-    laws = f"truncated_normal -{limit} {limit}", f"randint 0 {particles}"
+    act, limit = acting(latent, decide), stein_actor.NOISE_LIMIT
+    laws = f"truncated_normal {-limit:g} {limit:g}", f"randint 0 {particles}"
     return Algorithm(init, act, mode, update, latent=latent, decide=decide, laws=laws)
 
 

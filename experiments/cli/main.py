@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": ("saved_run_commands", "evaluate"),
     "render": ("saved_run_commands", "render"),
     "robustness": ("saved_run_commands", "robustness"),
+    "export": ("export_command", "export"),
     "bench": ("bench_command", "bench"),
     "decoder": ("other_commands", "decoder"),
     "study": ("study_command", "study"),
@@ -77,6 +78,7 @@ def _overview(words: list[str]) -> int:
         tune_command,
     )
     from experiments.cli.commands.bench_command import Bench
+    from experiments.cli.commands.export_command import Export
     from experiments.cli.commands.new_env_command import NewEnv
     from experiments.cli.commands.other_commands import List
     from experiments.cli.commands.study_command import StudyOptions
@@ -92,6 +94,7 @@ def _overview(words: list[str]) -> int:
             name: saved_run_commands.options_of(name, folder, config)
             for name in ("evaluate", "render", "robustness")
         },
+        "export": (Export, None),
         "bench": (Bench, None),
         "decoder": (import_module("envs.mario.decoder_training.train_decoder").Options, None),
         "study": (StudyOptions, None),

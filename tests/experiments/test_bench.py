@@ -10,7 +10,7 @@ import pytest
 from experiments.cli.main import main
 from experiments.throughput import timing
 from experiments.throughput.accelerator import kernel_trace, plan, turns
-from experiments.throughput.suites import diversity_kernel, drac_update
+from experiments.throughput.suites import action_latency, diversity_kernel, drac_update
 
 
 def asked(torch_python: str | None) -> drac_update.Options:
@@ -56,6 +56,15 @@ def test_diversity_suite_leaves_figures_table_and_bars(tmp_path):
     assert all(len(record[name]) == 2 for name in (diversity_kernel.COPY, *diversity_kernel.FORMS))
     assert {"versions", "device", "processor", "command", "cores"} <= record.keys()
     assert f"| {diversity_kernel.COPY} |" in written[".md"].read_text()
+
+
+def test_latency_suite_times_every_way_to_play(tmp_path):
+    words = ["--only", "td3", "--batches", "2", "--repeats", "2", "--out", str(tmp_path)]
+    assert main(["bench", "latency", *words]) == 0
+    (written,) = tmp_path.glob("*.json")
+    record = json.loads(written.read_text())
+    assert all(len(record[f"td3 x 2, {way}"]) == 2 for way in action_latency.WAYS)
+    assert "| td3 x 2 |" in written.with_suffix(".md").read_text()
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ import envs
 from drac_jax.algorithms.registry import METHODS, Method
 from drac_jax.figures import method_curves, method_table
 from drac_jax.measures import seed_statistics
-from drac_jax.runs.saved_run import load_policy
+from drac_jax.runs.saved_agent import load_policy
 from drac_jax.runs.setup import dry_run
 from drac_jax.runs.setup.experiment import Experiment, RunConfig
 from drac_jax.runs.storage.console import Reporter

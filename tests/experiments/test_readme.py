@@ -1,15 +1,19 @@
 """The README's Python runs as it stands, but for its budget, and its tables are the records'."""
 
 import re
+import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import onnxruntime
 import pytest
 
 from experiments.cli.main import main
 from experiments.studies import study_tables
 from experiments.throughput import timing
+from tests.support.saved_runs import save_run
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
@@ -50,6 +54,20 @@ def test_tables_of_benchmarks_are_those_of_the_records(name):
     lines = (timing.RESULTS / "cpu" / f"{name}.md").read_text("utf-8").splitlines()
     rows = [line for line in lines if line.startswith("|")]
     assert rows and [row for row in rows if row not in README.read_text("utf-8")] == []
+
+
+def test_robots_examples_act(tmp_path, monkeypatch):
+    run = save_run(tmp_path / "run", "amortized", latent_size=16)
+    for to in ("numpy", "onnx"):
+        assert main(["export", str(run), "--to", to]) == 0
+    monkeypatch.chdir(run / "export")
+    monkeypatch.syspath_prepend(".")
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    for module in ("numpy_policy", "onnxruntime.InferenceSession"):
+        names: dict = {}
+        exec(block_with(module), names)
+        assert np.abs(names["action"]).max() <= 1.0
+    assert isinstance(names["session"], onnxruntime.InferenceSession)
 
 
 @pytest.mark.heavy

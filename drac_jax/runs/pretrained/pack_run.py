@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 from tyro.conf import Positional
 
-from drac_jax.runs import saved_run
+from drac_jax.runs import saved_agent
 from drac_jax.runs.pretrained import shipped
 from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.storage import packed_agent, run_folder
@@ -39,9 +39,9 @@ class Pack:
 def pack(asked: Pack) -> Path:
     """Write config.json, agent.npz and source.json. -> their folder. Raises ValueError where the
     run is not finished, or has no such member."""
-    identity = saved_run.read_identity(asked.run)
+    identity = saved_agent.read_identity(asked.run)
     summary = run_folder.read_json(asked.run / run_folder.SUMMARY)
-    algorithm, agent = saved_run.load_agent(asked.run, asked.member)
+    algorithm, agent = saved_agent.load_agent(asked.run, asked.member)
     result = summary["seeds"][asked.member]
     folder = asked.to / (asked.name or identity["experiment"])
     folder.mkdir(parents=True, exist_ok=True)

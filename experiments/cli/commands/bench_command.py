@@ -20,6 +20,7 @@ SUITES = {
     "scaling": ("training.scaling", "one run on 1, 2, 4 and 8 devices"),
     "envs": ("env_steps", "environment steps per second, beside C MuJoCo"),
     "host": ("host_steps", "environment steps of the engine c, beside bare C MuJoCo"),
+    "latency": ("action_latency", "one action of every method: JAX, onnxruntime, NumPy"),
     "mario": ("level_generation", "level generation, beside one environment in NumPy"),
     "end_to_end": ("training.end_to_end", "whole training, beside PyTorch's in Gymnasium"),
     "accelerator": ("accelerator", "everything that is asked of one GPU or TPU"),

@@ -11,7 +11,7 @@ from drac_jax import ranges
 from drac_jax.figures import plots
 from drac_jax.measures import goal_reaching
 from drac_jax.measures.wall_robustness import MEASURES, RobustnessConfig
-from drac_jax.runs import saved_run
+from drac_jax.runs import saved_agent, saved_run
 from drac_jax.runs.hardware import machine
 from drac_jax.runs.pretrained import shipped
 from drac_jax.runs.setup import experiment as exp
@@ -100,9 +100,9 @@ def _trained(words: list[str], command: str, may_differ: str) -> Trained:
         if word.startswith(("--algorithm.", "--hparams.", "--train.")):
             raise ValueError(f"{word}: only {may_differ} can differ from training")
     folder = shipped.copied(words[0])
-    identity = saved_run.read_identity(folder)
+    identity = saved_agent.read_identity(folder)
     experiment = find(identity["experiment"])
-    return Trained(folder, experiment, identity, saved_run.config_of(experiment, identity))
+    return Trained(folder, experiment, identity, saved_agent.config_of(experiment, identity))
 
 
 def evaluate(words: list[str], began: float) -> int:
@@ -130,7 +130,7 @@ def _evaluate_in_gymnasium(run: Trained, config: RunConfig, best: bool) -> int:
         raise ValueError(f"{run.experiment.name} is no task of Gymnasium; leave --in out")
     name, results = run.experiment.elsewhere(config.env), []
     for member, label in enumerate(run.setup.members.labels):
-        policy = saved_run.load_policy(run.folder, member, best)
+        policy = saved_agent.load_policy(run.folder, member, best)
         played = in_gymnasium.play(policy, name, config.eval.final_episodes, config.seed)
         goals = np.zeros(len(played.returns), int)
         results.append(label | goal_reaching.episode_summary(*played, goals, 0))

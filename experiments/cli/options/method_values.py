@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
-from drac_jax.runs import saved_run
+from drac_jax.runs import saved_agent
 from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.setup.experiment import Experiment, RunConfig
 from drac_jax.runs.storage import run_folder
@@ -36,14 +36,14 @@ def settle(
 ) -> dict[str, tuple[RunConfig, str]]:
     """Settle every method's values and name its preset; a method that was begun keeps its own."""
     identities = {
-        algo: saved_run.read_identity(folder / algo)
+        algo: saved_agent.read_identity(folder / algo)
         for algo in plan.algos
         if folder and (folder / algo / run_folder.CONFIG).exists()
     }
     new = {algo: experiments[algo] for algo in plan.algos if algo not in identities}
     settled = {algo: (config, plan.preset) for algo, config in _read(plan, new).items()}
     for algo, identity in identities.items():
-        settled[algo] = saved_run.config_of(experiments[algo], identity), identity["preset"]
+        settled[algo] = saved_agent.config_of(experiments[algo], identity), identity["preset"]
     task = exp.to_dict(settled[plan.algos[0]][0].env)
     for algo, (config, _) in settled.items():
         if found := exp.differences(task, exp.to_dict(config.env), "env"):

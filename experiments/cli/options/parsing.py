@@ -12,7 +12,7 @@ import jax
 import tyro
 from tyro.conf import arg
 
-from drac_jax.runs import saved_run
+from drac_jax.runs import saved_agent
 from drac_jax.runs.setup.experiment import DEFAULT_PRESET, Experiment, RunConfig
 from experiments import find
 from experiments.tasks import any_environment
@@ -103,12 +103,12 @@ def origin_of(name: str | None, words: list[str], bare: str) -> tuple[Experiment
         experiment = fit(find(name or bare), words)
         preset = origin.preset or preset_for(experiment, words)
         return experiment, preset, experiment.config(preset)
-    identity = saved_run.read_identity(place)
+    identity = saved_agent.read_identity(place)
     for what, value in {"experiment": name, "preset": origin.preset}.items():
         if value not in (None, identity[what]):
             raise ValueError(f"{place} is a run of {what} {identity[what]!r}, not {value!r}")
     experiment = find(identity["experiment"])
-    return experiment, identity["preset"], saved_run.config_of(experiment, identity)
+    return experiment, identity["preset"], saved_agent.config_of(experiment, identity)
 
 
 @dataclass(frozen=True)

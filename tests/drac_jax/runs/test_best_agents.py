@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import SingleDeviceSharding
 
-from drac_jax.runs.saved_run import config_of, load_agent, read_identity
+from drac_jax.runs.saved_agent import config_of, load_agent, read_identity
 from drac_jax.runs.setup.run_setup import prepare
 from drac_jax.runs.storage.best_agents import BestAgents
 from drac_jax.training import sweep

@@ -9,7 +9,7 @@ import pytest
 
 from drac_jax.algorithms import DracHParams
 from drac_jax.runs.hardware import machine
-from drac_jax.runs.saved_run import load_policy
+from drac_jax.runs.saved_agent import load_policy
 from drac_jax.runs.setup import run_setup
 from drac_jax.runs.storage import run_folder
 from drac_jax.training import sweep

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drac_jax.runs.saved_run import load_agent
+from drac_jax.runs.saved_agent import load_agent
 from drac_jax.runs.setup import segments
 from drac_jax.training.schedule import TrainConfig, make_schedule
 from experiments import find

@@ -11,7 +11,7 @@ import pytest
 
 from drac_jax import load_policy
 from drac_jax.algorithms.registry import METHODS
-from drac_jax.runs import saved_run
+from drac_jax.runs import saved_agent, saved_run
 from drac_jax.runs.pretrained import pack_run, shipped
 from drac_jax.runs.storage import packed_agent
 from drac_jax.types import EnvSpec
@@ -38,7 +38,7 @@ def test_there_are_policies_and_they_are_small():
 def test_policy_acts_from_the_package_alone(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     policy = load_policy(f"pretrained:{name}")
-    spec = saved_run.read_identity(folder_of(name))["spec"]
+    spec = saved_agent.read_identity(folder_of(name))["spec"]
     obs = jax.random.normal(jax.random.key(0), (64, spec["obs_size"]))
     actions = np.asarray(policy(obs, jax.random.key(1)))
     assert actions.shape == (64, spec["action_size"])
@@ -50,8 +50,8 @@ def test_policy_acts_from_the_package_alone(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_file_has_what_is_acted_upon_and_no_more(name):
     folder = folder_of(name)
-    algorithm, agent = saved_run.load_agent(folder, 0)
-    size = saved_run.read_identity(folder)["spec"]["obs_size"]
+    algorithm, agent = saved_agent.load_agent(folder, 0)
+    size = saved_agent.read_identity(folder)["spec"]["obs_size"]
     with np.load(folder / packed_agent.NAME) as file:
         assert set(file.files) == pack_run.acted_upon(algorithm, agent, size)
 
@@ -61,9 +61,9 @@ def test_file_has_what_is_acted_upon_and_no_more(name):
 def test_policy_reaches_what_its_source_says(name):
     folder = folder_of(name)
     source = json.loads((folder / shipped.SOURCE).read_text())
-    identity = saved_run.read_identity(folder)
+    identity = saved_agent.read_identity(folder)
     experiment = find(identity["experiment"])
-    env = experiment.make_env(saved_run.config_of(experiment, identity).env, False)
+    env = experiment.make_env(saved_agent.config_of(experiment, identity).env, False)
     expected = source["expected"]
     played = saved_run.play(folder, env, 0, expected["episodes"], seed=7)
     low, high = expected["return"]
@@ -116,7 +116,7 @@ def test_packed_member_acts_as_in_its_run_and_can_be_played_again(tmp_path, monk
     packed = load_policy("pretrained:tiny")
     assert np.array_equal(packed(obs, key), load_policy(run, member=3)(obs, key))
     assert not np.array_equal(packed(obs, key), load_policy(run, member=2)(obs, key))
-    config = saved_run.read_identity(tmp_path / "shipped" / "tiny")["config"]
+    config = saved_agent.read_identity(tmp_path / "shipped" / "tiny")["config"]
     assert (config["seed"], config["seeds"], config["hparams"]["beta"]) == (1, 1, 0.6)
     monkeypatch.chdir(tmp_path)
     outcome = command("evaluate", "pretrained:tiny", "--eval.final-episodes", 8)

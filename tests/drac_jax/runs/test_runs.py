@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from drac_jax.runs.saved_run import (
+from drac_jax.runs.saved_agent import (
     config_of,
     load_agent,
     load_policy,

@@ -13,7 +13,7 @@ import pytest
 
 from drac_jax.actors import amortized
 from drac_jax.algorithms.registry import METHODS
-from drac_jax.runs import saved_run
+from drac_jax.runs import saved_agent
 from drac_jax.runs.execution import pace
 from drac_jax.runs.execution.runner import Run
 from drac_jax.runs.setup import run_setup
@@ -90,8 +90,8 @@ def test_the_schedule_ends_with_the_budget(pair):
 
 
 def test_the_saved_policy_normalises_observations_as_training_did(pair):
-    policy = saved_run.load_policy(pair.whole, member=1)
-    _, agent = saved_run.load_agent(pair.whole, member=1)
+    policy = saved_agent.load_policy(pair.whole, member=1)
+    _, agent = saved_agent.load_agent(pair.whole, member=1)
     assert float(agent.obs.weight) == ENV_STEPS
     obs, key = jax.random.uniform(jax.random.key(0), (50, 2)), jax.random.key(1)
     seen = normalization.standardize(agent.obs, obs)
@@ -136,7 +136,7 @@ def half_seeing_run(method: str, folder: Path) -> Path:
 
 
 def test_the_policy_of_an_actor_that_sees_a_part_takes_that_part_or_all(tmp_path):
-    policy = saved_run.load_policy(half_seeing_run("sac", tmp_path))
+    policy = saved_agent.load_policy(half_seeing_run("sac", tmp_path))
     obs, key = jax.random.uniform(jax.random.key(0), (5, 3)), jax.random.key(1)
     np.testing.assert_array_equal(policy(obs, key), policy(obs[:, :2], key))
     assert policy(obs[0, :2], key).shape == (1,)
@@ -146,7 +146,7 @@ def test_the_policy_of_an_actor_that_sees_a_part_takes_that_part_or_all(tmp_path
 
 
 def test_a_policy_that_acts_with_its_critics_asks_for_the_whole_observation(tmp_path):
-    policy = saved_run.load_policy(half_seeing_run("s2ac", tmp_path))
+    policy = saved_agent.load_policy(half_seeing_run("s2ac", tmp_path))
     obs, key = jnp.zeros((5, 3)), jax.random.key(1)
     assert policy(obs, key).shape == (5, 1)
     said = r"s2ac acts with its critics, .*: give the whole obs \[3\], not \[5, 2\]"
