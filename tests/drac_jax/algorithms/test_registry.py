@@ -66,14 +66,16 @@ def test_option_that_cannot_work_is_refused_before_anything_is_compiled(method, 
     [("actor_lr", 0.0), ("critic_lr", -1.0), ("gamma", 1.1), ("tau", 0.0), ("gamma", float("nan"))],
 )
 def test_hyperparameter_that_cannot_work_is_refused(method, field, value):
-    _, options, hparams, _, check, _ = METHODS[method]
+    of = METHODS[method]
+    options, hparams, check = of.options, of.hparams, of.check
     assert check(SPEC, options, hparams) == []
     with pytest.raises(ValueError, match=f"{field}={value:g}"):
         check(SPEC, options, hparams.replace(**{field: value}))
 
 
 def test_fixed_alpha_is_accepted():
-    _, options, hparams, _, check, _ = METHODS["sac"]
+    of = METHODS["sac"]
+    options, hparams, check = of.options, of.hparams, of.check
     assert check(SPEC, options, hparams.replace(alpha_lr=0.0)) == []
     with pytest.raises(ValueError, match="alpha_lr=-1 must be at least 0"):
         check(SPEC, options, hparams.replace(alpha_lr=-1.0))
