@@ -71,6 +71,22 @@ def _command(name: str) -> Callable[[list[str], float], int]:
 
 def _overview(words: list[str]) -> int:
     """Print the commands, or what tyro makes of all of them: a shell's completion."""
+    commands = [
+        Annotated[kind, tyro.conf.subcommand(name, **_given(default))]
+        for name, (kind, default) in _kinds().items()
+    ]
+    every: Any = reduce(or_, commands)
+    tyro.cli(
+        every,
+        args=words if words[:1] not in ([], ["help"]) else ["--help"],
+        prog="python -m experiments",
+        description=NOTES,
+    )
+    return 0
+
+
+def _kinds() -> dict[str, tuple[Any, Any]]:
+    """Collect the type and the default of every command's options."""
     from experiments.cli.commands import (  # heavy, and many
         compare_command,
         saved_run_commands,
@@ -85,7 +101,7 @@ def _overview(words: list[str]) -> int:
 
     kind, default, config = train_command.options(train_command.Train, [])
     folder = Path("FOLDER")
-    kinds: dict[str, tuple[Any, Any]] = {
+    return {
         "run": (kind, default),
         "sweep": train_command.options(train_command.Sweep, [])[:2],
         "tune": tune_command.options([])[:2],
@@ -101,18 +117,6 @@ def _overview(words: list[str]) -> int:
         "list": (List, None),
         "new-env": (NewEnv, None),
     }
-    commands = [
-        Annotated[kind, tyro.conf.subcommand(name, **_given(default))]
-        for name, (kind, default) in kinds.items()
-    ]
-    every: Any = reduce(or_, commands)
-    tyro.cli(
-        every,
-        args=words if words[:1] not in ([], ["help"]) else ["--help"],
-        prog="python -m experiments",
-        description=NOTES,
-    )
-    return 0
 
 
 def _given(default: Any) -> dict[str, Any]:
