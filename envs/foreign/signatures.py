@@ -81,6 +81,8 @@ def is_simple(kind: Any) -> bool:
     if kind in SCALARS or get_origin(kind) is Literal:
         return True
     parts = get_args(kind)
+    if get_origin(kind) is dict:
+        return parts[0] is str and is_simple(parts[1])
     if get_origin(kind) in (Union, types.UnionType):
         return all(part is types.NoneType or is_simple(part) for part in parts)
     return get_origin(kind) is tuple and all(p is Ellipsis or p in SCALARS for p in parts)

@@ -39,7 +39,7 @@ class OwnSim(NamedTuple):
 def make_mjcf(
     path: str,
     *,
-    reward: str,
+    reward: str = "",
     obs: str | None = None,
     reset: str | None = None,
     noise: float = 0.01,
@@ -69,7 +69,7 @@ def make_mjcf(
     functions = {"reward": reward, "obs": obs, "reset": reset}
     found = {name: own_functions.find(name, ref) for name, ref in functions.items() if ref}
     if "reward" not in found:
-        raise ValueError("reward='' must name a file and a function, as arm.py:reward")
+        raise ValueError("it needs a reward; name a file and a function, as arm.py:reward")
     rules = Rules(found["reward"], found.get("obs", usual_obs), found.get("reset"), noise)
     spec, model = _read(path)
     motion = _in_motion(spec, frame_skip, "fast" if fast else "gymnasium", impl, randomise or {})
@@ -89,8 +89,6 @@ def load(path: str, options: Mapping[str, Any]) -> Task:
     known = [name for name in inspect.signature(make_mjcf).parameters if name != "path"]
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(f"no option {unknown[0]!r}; it has {', '.join(known)}")
-    if "reward" not in options:
-        raise ValueError("it needs a reward; name a file and a function, as arm.py:reward")
     return make_mjcf(path, **options)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass, replace
 from difflib import get_close_matches
-from functools import cache, lru_cache
+from functools import cache
 from typing import Annotated, Any
 
 from tyro.conf import arg
@@ -19,6 +19,7 @@ from experiments.tasks.every_method import Setting, every_method
 from experiments.tasks.locomotion_tasks import GPU_TRAIN
 
 ON = "-on-"  # between the method and the environment of a name
+_LAST: dict[str, Environment] = {}
 ON_THE_HOST = ("gymnasium:",)  # simulators that no accelerator speeds up
 
 
@@ -68,10 +69,14 @@ def make_env(options: Any, obstacles: bool) -> Environment:
     return _make(options)
 
 
-@lru_cache(maxsize=4)
 def _make(options: Any) -> Environment:
+    """Make an environment, or take the one that was made last, with the same options."""
     given = {path: value for path, value, default in _values(options) if value != default}
-    return envs.make(options.name, **given)
+    key = repr((options.name, given))  # options may be dicts, which have no hash
+    if key not in _LAST:
+        _LAST.clear()
+        _LAST[key] = envs.make(options.name, **given)
+    return _LAST[key]
 
 
 def _values(options: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

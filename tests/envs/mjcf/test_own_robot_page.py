@@ -1,6 +1,10 @@
 """The page on a robot of one's own: its files make an environment, and its Python runs."""
 
+import importlib
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +15,14 @@ import pytest
 
 import envs
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "your_own_robot.md").read_text("utf-8")
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = (ROOT / "docs" / "your_own_robot.md").read_text("utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 TOY = "TrainConfig(env_steps=200, num_envs=4, epochs=2, batch_size=16, learning_starts=16)"
+
+
+TOY_RUN = "--train.env-steps 200 --train.num-envs 4 --train.epochs 2 --train.batch-size 16"
+TOY_RUN += " --train.learning-starts 16 --eval.episodes 2 --eval.final-episodes 2"
 
 
 def block_with(text: str) -> str:
@@ -49,6 +58,21 @@ def test_its_python_trains_and_draws(files):
     exec(block_with("render.page("), names)
     assert "<html" in Path("arm.html").read_text()
     assert len(names["poses"]) == names["env"].spec.max_steps
+
+
+@pytest.mark.slow
+def test_its_commands_train_draw_and_export(files):
+    train, use = (block for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL))
+    train = train.strip() + f" {TOY_RUN}\n"
+    script = (train + use).replace("python -m", f"{sys.executable} -m")
+    where = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(["bash", "-euc", script], check=True, env=where)
+    (run,) = Path("runs/amortized-on-mjcf_arm.xml").iterdir()
+    assert len(list(run.glob("render/*/*.html"))) == 2
+    sys.path.insert(0, str(run / "export"))
+    policy = importlib.import_module("numpy_policy").Policy(next(run.glob("export/*.npz")))
+    latent = policy.draw(np.random.default_rng(0), 3)
+    assert policy(np.zeros((3, 8)), latent).shape == (3, 2)
 
 
 def test_its_randomised_arm_has_factors_of_its_own(files):
