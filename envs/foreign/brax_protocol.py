@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from drac_jax.types import Environment, EnvSpec, Visual
-from envs.batching import Task, TaskStep, batch
+from envs.batching import Task, TaskStep, batch, repeat
 
 PROTOCOL = ("reset", "step", "action_size")
 WRAPPERS = ("EpisodeWrapper", "AutoResetWrapper", "VmapWrapper")  # what `batch` does
@@ -45,12 +45,13 @@ def adapt(
     pool_size: int = 64,
     actor_obs: str = "",
     critic_obs: str = "",
+    action_repeat: int = 1,
 ) -> Environment:
     """Make a batched environment of a Task, of a Brax or Playground environment, or of anything
     with their reset, step and action_size; an Environment is returned as it is.
 
-    max_steps, obs_key, actor_obs, critic_obs: as for `from_brax`; pool_size: as for `batch`.
-    Raises ValueError for what is missing.
+    max_steps, obs_key, actor_obs, critic_obs: as for `from_brax`; pool_size: as for `batch`;
+    action_repeat: as for `repeat`. Raises ValueError for what is missing.
     """
     if isinstance(env, Environment | Task) and (actor_obs or critic_obs):
         raise ValueError(
@@ -61,12 +62,16 @@ def adapt(
         if max_steps not in (None, env.spec.max_steps):
             limit = env.spec.max_steps
             raise ValueError(f"max_steps={max_steps}: this environment is made with {limit}")
+        if action_repeat != 1:
+            raise ValueError(f"action_repeat={action_repeat} needs a Task, before it is batched")
         return env
     if isinstance(env, Task):
         limit = env.spec.max_steps if max_steps is None else max_steps
-        return batch(env._replace(spec=env.spec._replace(max_steps=limit)), pool_size)
-    make_task = from_playground if hasattr(env, "mjx_model") else from_brax
-    return batch(make_task(env, max_steps, obs_key, actor_obs, critic_obs), pool_size)
+        task = env._replace(spec=env.spec._replace(max_steps=limit))
+    else:
+        make_task = from_playground if hasattr(env, "mjx_model") else from_brax
+        task = make_task(env, max_steps, obs_key, actor_obs, critic_obs)
+    return batch(repeat(task, action_repeat), pool_size)
 
 
 def from_brax(

@@ -83,3 +83,11 @@ def test_repeats_keep_the_draw_of_the_episode():
         np.testing.assert_array_equal(same, ~state.done)
         met.append(state.done)
     assert jnp.stack(met).any()
+
+
+def test_adapted_environments_repeat_too():
+    env = envs.adapt(counting(100), action_repeat=3)
+    after = env.step(env.reset(jax.random.split(jax.random.key(0), 2)), jnp.zeros((2, 1)))
+    np.testing.assert_array_equal(after.reward, [6.0, 6.0])
+    with pytest.raises(ValueError, match="action_repeat=2 needs a Task"):
+        envs.adapt(env, action_repeat=2)
