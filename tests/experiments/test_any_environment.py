@@ -49,7 +49,7 @@ def mine(tmp_path, monkeypatch):
     (tmp_path / "two.py").write_text("def one(): pass\ndef two(): pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     any_environment.experiment_of.cache_clear()
-    any_environment._make.cache_clear()
+    any_environment._LAST.clear()
     return "mine.py"
 
 
@@ -205,7 +205,7 @@ def test_a_run_on_a_file_of_ones_own_is_resumed_and_evaluated(mine):
     assert command("evaluate", folder).code == 0
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_a_resumed_run_in_gymnasium_says_that_its_episodes_begin_anew(tmp_path):
     line = ("run", "sac", "--env", "gymnasium:Pendulum-v1", *TINY, "--runs-dir", tmp_path)
     assert command(*line, "--env.max-steps", "20", "--seeds", "2").code == 0

@@ -263,7 +263,7 @@ def tuned(tmp_path_factory) -> Path:
     return root / "tune_multigoal_amortized" / "s"
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_study_leaves_table_pictures_and_a_config_that_run_takes(tuned):
     for name in ("slices.png", "importance.png"):
         assert (tuned / name).stat().st_size > 10_000
@@ -274,7 +274,7 @@ def test_study_leaves_table_pictures_and_a_config_that_run_takes(tuned):
     assert f'"beta": {best["tuned"]["hparams"]["beta"]}' in outcome.said
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_finished_study_is_reported_again_and_keeps_its_values(tuned):
     again = command("tune", "--resume", tuned, "--trials", 4)
     assert again.code == 0 and "compiled" not in again.said

@@ -98,7 +98,7 @@ def test_a_process_killed_while_it_saves_leaves_a_whole_one(tmp_path):
         assert values_of(best) in ([last] * 2, [last + 1] * 2)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_the_best_agent_plays_as_it_was_recorded(finished):
     folder = finished.folder
     records = records_of(folder)
@@ -117,7 +117,7 @@ def test_the_best_agent_plays_as_it_was_recorded(finished):
     assert len(summary_of(folder)["best"]) == SEEDS
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_the_best_agents_are_evaluated_and_drawn_when_asked_for(finished):
     outcome = command("evaluate", finished.folder, "--best", "--eval.final-episodes", 2)
     assert outcome.code == 0, outcome.said

@@ -91,7 +91,7 @@ def test_broken_environments_are_named_once(tmp_path, capsys):
     assert f"{first['train/broken_envs']} episode(s) of epoch {first['epoch']} " in notes[0]
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_a_run_whose_episodes_all_break_stops_saved(tmp_path):
     with pytest.raises(ValueError) as refused:
         run_in(tmp_path, always=True).start()

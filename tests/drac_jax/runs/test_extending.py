@@ -95,7 +95,7 @@ def test_a_killed_extension_goes_on_and_knows_its_checkpoints(finished, long_run
     assert same(folder, long_run, EPOCHS + MORE)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_a_ring_without_next_obs_is_extended_from_before_its_end(tmp_path):
     plain = ("--train.no-store-next-obs",)
     long_one = planned(tmp_path / "planned", *plain)
@@ -107,7 +107,7 @@ def test_a_ring_without_next_obs_is_extended_from_before_its_end(tmp_path):
     assert same(folder, long_one, EPOCHS + MORE)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_other_hyperparameters_are_a_segment_and_change_what_is_learnt(finished, tmp_path):
     folder = copy_of(finished.folder, tmp_path / "run")
     words = ("--hparams.actor-lr", "1e-5", "--train.epochs", EPOCHS + 1)
@@ -128,7 +128,7 @@ def test_other_hyperparameters_are_a_segment_and_change_what_is_learnt(finished,
     assert (folder / "curves.png").stat().st_mtime >= (folder / "metrics.jsonl").stat().st_mtime
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

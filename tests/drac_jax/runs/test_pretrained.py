@@ -105,7 +105,7 @@ def test_file_of_other_networks_is_refused(tmp_path):
         packed_agent.read(tmp_path / "agent.npz", like)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_packed_member_acts_as_in_its_run_and_can_be_played_again(tmp_path, monkeypatch):
     assert command(*TINY, "--grid.beta", 0.5, 0.6, "--runs-dir", tmp_path / "runs").code == 0
     run = only_run_in(tmp_path / "runs")

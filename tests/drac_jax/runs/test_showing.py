@@ -23,7 +23,7 @@ from tests.support.commands import (
     without_times,
 )
 
-pytestmark = pytest.mark.heavy
+pytestmark = pytest.mark.slow
 SHOW = ("--tensorboard", "--video-epochs", 2, "--video-every", 4)
 
 

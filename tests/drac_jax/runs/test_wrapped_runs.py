@@ -36,7 +36,7 @@ from tests.support.commands import (
 from tests.support.small_methods import small_options
 from tests.support.toys import half_seen
 
-pytestmark = pytest.mark.heavy
+pytestmark = pytest.mark.slow
 
 EVERYTHING = [
     *("--train.normalize-obs", "--train.normalize-reward", "--train.reward-scale", "0.5"),

@@ -47,7 +47,7 @@ def members_of(method: str) -> tuple[jax.Array, Any]:
     return sweep.keys(members)[0], members.hparams
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_with_everything_on_and_is_traced_once(method):
     train, (keys, hparams) = train_of(method), members_of(method)
@@ -71,7 +71,7 @@ def test_every_method_trains_with_everything_on_and_is_traced_once(method):
     assert action.shape == train.algorithm.mode(end.agent, end.env.obs).shape == (2, 1)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["amortized", "dacer"])
 def test_member_with_everything_on_is_as_if_alone(method):
     config = replace(CONFIG, env_steps=32)
