@@ -37,7 +37,7 @@ class Checkpoints:
     def save(self, number: int, saved: RunState, meta: dict[str, Any]) -> None:
         """Write a checkpoint; it appears under its name only when it is whole."""
         state, sums = saved
-        arrays = _key_data(state)
+        arrays = _storable(state)
         items: dict[str, Any] = {
             "agent": ocp.args.StandardSave(arrays.agent),
             "loop": ocp.args.StandardSave(_loop(arrays)),
@@ -50,7 +50,7 @@ class Checkpoints:
     def save_agent(self, number: int, agent: Any, meta: dict[str, Any]) -> None:
         """Write agents alone, as `save` does."""
         items = ocp.args.Composite(
-            agent=ocp.args.StandardSave(_key_data(agent)), meta=ocp.args.JsonSave(meta)
+            agent=ocp.args.StandardSave(_storable(agent)), meta=ocp.args.JsonSave(meta)
         )
         self._manager.save(number, args=items)
 
@@ -61,20 +61,20 @@ class Checkpoints:
     def restore(self, number: int, like: RunState) -> RunState:
         """Read a run. like: the shapes; those without a sharding go to the first device."""
         state, sums = like
-        arrays = _key_shapes(state)
+        arrays = _storable_shapes(state)
         wanted = {"agent": arrays.agent, "loop": _loop(arrays)}
         if sums is not None:
-            wanted["sums"] = _key_shapes(sums)._asdict()
+            wanted["sums"] = _storable_shapes(sums)._asdict()
         given = {name: ocp.args.StandardRestore(shapes) for name, shapes in wanted.items()}
         items = self._restore(number, **given)
-        found = _wrap_keys(state, TrainState(agent=items["agent"], **items["loop"]))
+        found = _as_it_was(state, TrainState(agent=items["agent"], **items["loop"]))
         return found, None if sums is None else Sums(**items["sums"])
 
     def restore_agent(self, number: int, like: Any) -> Any:
         """Read the agent alone. like: its shapes, as for `restore`."""
-        arrays = _key_shapes(like)
+        arrays = _storable_shapes(like)
         items = self._restore(number, agent=ocp.args.StandardRestore(arrays))
-        return _wrap_keys(like, items["agent"])
+        return _as_it_was(like, items["agent"])
 
     def drop(self, number: int) -> None:
         """Remove a checkpoint that cannot be read, so that it can be saved again."""
@@ -92,15 +92,28 @@ def _is_key(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-def _key_data(tree: Any) -> Any:
-    """Replace typed PRNG keys, which Orbax does not store, by their words."""
-    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, tree)
+def _is_empty(x: Any) -> bool:
+    return 0 in x.shape
 
 
-def _key_shapes(tree: Any) -> Any:
-    """Do as `_key_data` with shapes, and say where each array is to live."""
+def _storable(tree: Any) -> Any:
+    """Replace what Orbax does not store: typed PRNG keys by their words, and arrays without
+    elements, of which a simulator's state has many, by None."""
 
-    def shape(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    def store(x: jax.Array) -> jax.Array | None:
+        if _is_empty(x):
+            return None
+        return jax.random.key_data(x) if _is_key(x) else x
+
+    return jax.tree.map(store, tree)
+
+
+def _storable_shapes(tree: Any) -> Any:
+    """Do as `_storable` with shapes, and say where each array is to live."""
+
+    def shape(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct | None:
+        if _is_empty(x):
+            return None
         words = jax.eval_shape(jax.random.key_data, x) if _is_key(x) else x
         place = x.sharding or SingleDeviceSharding(jax.local_devices()[0])
         return jax.ShapeDtypeStruct(words.shape, words.dtype, sharding=place)
@@ -108,7 +121,13 @@ def _key_shapes(tree: Any) -> Any:
     return jax.tree.map(shape, tree)
 
 
-def _wrap_keys(like: Any, arrays: Any) -> Any:
-    return jax.tree.map(
-        lambda ref, x: jax.random.wrap_key_data(x) if _is_key(ref) else x, like, arrays
-    )
+def _as_it_was(like: Any, arrays: Any) -> Any:
+    """Undo `_storable`. like: the shapes of the tree that was stored."""
+
+    def wrap(ref: jax.ShapeDtypeStruct, x: jax.Array | None) -> jax.Array:
+        if x is None:
+            empty = jax.jit(lambda: jnp.zeros(ref.shape, ref.dtype), out_shardings=ref.sharding)
+            return empty()
+        return jax.random.wrap_key_data(x) if _is_key(ref) else x
+
+    return jax.tree.map(wrap, like, arrays)
