@@ -53,6 +53,7 @@ RANGES: dict[str, Range] = {
     # Its training and its episodes.
     **dict.fromkeys(["env_steps", "replay_capacity"], BUDGET),
     **dict.fromkeys(["num_envs", "steps_per_iteration", "updates_per_iteration"], COUNT),
+    "action_repeat": _from(1, 2**10),
     **dict.fromkeys(["batch_size", "n_step", "strata", "hold_steps", "epochs"], COUNT),
     "learning_starts": BUDGET,
     **dict.fromkeys(["held_envs", "lr_warmup"], _from(0)),
