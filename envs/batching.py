@@ -135,17 +135,36 @@ def _reset(task: Task, pool_size: int, keys: jax.Array) -> EnvState:
     pool = jax.vmap(task.reset)(jax.random.split(pool_keys[0], pool_size))
     pool, first = jax.tree.map(_strong, (pool, jax.vmap(task.reset)(first_keys)))
     sim = _placed(task, first.sim, len(keys))
-    no = jnp.zeros(keys.shape, bool)
+    return begun(first.obs, _Internal(sim, keys, pool))
+
+
+def begun(obs: jax.Array, internal: Any) -> EnvState:
+    """Make the state of environments whose first episodes begin. obs: [E, O]."""
+    no = jnp.zeros(obs.shape[:1], bool)
     info = {
         "truncation": no,
-        "terminal_obs": first.obs,
+        "terminal_obs": obs,
         "goal": no.astype(jnp.int32),
         "broken": no,
         "episode_return": no.astype(jnp.float32),
         "episode_length": no.astype(jnp.int32),
     }
-    internal = _Internal(sim, keys, pool)
-    return EnvState(first.obs, no.astype(jnp.float32), no, info, internal)
+    return EnvState(obs, no.astype(jnp.float32), no, info, internal)
+
+
+def episode_sums(state: EnvState, reward: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Count the env steps and add up the rewards of the running episodes, this step's included.
+    reward: [E]. -> length [E], return [E]; those of a finished episode start again from zero."""
+    length = jnp.where(state.done, 0, state.info["episode_length"]) + 1
+    total = jnp.where(state.done, 0.0, state.info["episode_return"]) + reward
+    return length, total
+
+
+def checked_limit(limit: int | None) -> int:
+    """Check a time limit, in env steps. Raises ValueError where there is none."""
+    if limit is None or limit < 1:
+        raise ValueError(f"max_steps={limit}: the environment needs a time limit; use 1000")
+    return int(limit)
 
 
 def _step(task: Task, state: EnvState, action: jax.Array) -> EnvState:
@@ -154,9 +173,7 @@ def _step(task: Task, state: EnvState, action: jax.Array) -> EnvState:
     out = jax.tree_util.tree_map_with_path(_as_reset, out, pool)
     broken = ~_finite(out)
     reward = jnp.where(broken, 0.0, out.reward).astype(jnp.float32)
-    # The sums of a finished episode start again from zero.
-    length = jnp.where(state.done, 0, state.info["episode_length"]) + 1
-    total = jnp.where(state.done, 0.0, state.info["episode_return"]) + reward
+    length, total = episode_sums(state, reward)
     terminated = out.terminated & ~broken
     truncation = (out.truncated | (length >= task.spec.max_steps) | broken) & ~terminated
     done = terminated | truncation

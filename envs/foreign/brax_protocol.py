@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from drac_jax.types import Environment, EnvSpec, Visual
-from envs.batching import Task, TaskStep, batch, repeat
+from envs.batching import Task, TaskStep, batch, checked_limit, repeat
 
 PROTOCOL = ("reset", "step", "action_size")
 WRAPPERS = ("EpisodeWrapper", "AutoResetWrapper", "VmapWrapper")  # what `batch` does
@@ -164,10 +164,7 @@ def _limit(env: Any, max_steps: int | None) -> int:
     """Take the time limit, or the one that the environment states, itself or in its config."""
     places = (env, getattr(env, "_config", None))  # Playground has no public one
     stated = [getattr(place, "episode_length", None) for place in places]
-    limit = next((n for n in (max_steps, *stated) if n is not None), None)
-    if limit is None or limit < 1:
-        raise ValueError(f"max_steps={limit}: the environment needs a time limit; use 1000")
-    return int(limit)
+    return checked_limit(next((n for n in (max_steps, *stated) if n is not None), None))
 
 
 def _vectors(obs: Any, keys: Keys) -> list[Any]:

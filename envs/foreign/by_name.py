@@ -114,6 +114,5 @@ def _told_of(name: str):
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        said = lines[0] if lines else type(error).__name__
+        said = own_code.first_line(error) or type(error).__name__
         raise ValueError(f"{name} cannot be made: {said}") from error

@@ -21,6 +21,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 
 from drac_jax.types import Environment, EnvSpec, EnvState
+from envs.batching import begun, checked_limit, episode_sums
 from envs.engines.c_engine import on_host
 from envs.foreign import signatures
 from envs.foreign.signatures import Option, Options
@@ -35,7 +36,7 @@ def make_gymnasium(name: str, options: dict[str, Any]) -> Environment:
     """Make an environment of Gymnasium's registry. options: max_steps, and its constructor's."""
     spec = _registered(name)
     asked = options.pop("max_steps", None)
-    limit = _checked_limit(spec.max_episode_steps if asked is None else asked)
+    limit = checked_limit(spec.max_episode_steps if asked is None else asked)
 
     def make() -> gymnasium.Env:
         with _quietly():
@@ -65,7 +66,7 @@ def from_factory(make: Callable[[], gymnasium.Env], max_steps: int | None = None
         first = make()
     spec = getattr(first, "spec", None)
     stated = getattr(spec, "max_episode_steps", None)
-    limit = _checked_limit(stated if max_steps is None else max_steps)
+    limit = checked_limit(stated if max_steps is None else max_steps)
     box, space = _action_box(first.action_space), first.observation_space
     size = _obs_size(space)
     simulators = Simulators(lambda: TimeLimit(make(), limit), space, box, [TimeLimit(first, limit)])
@@ -84,25 +85,14 @@ def from_factory(make: Callable[[], gymnasium.Env], max_steps: int | None = None
 def _reset(begin: Callable, keys: jax.Array) -> EnvState:
     seeds = jax.vmap(lambda key: jax.random.bits(key, (2,), jnp.uint32))(keys)
     bits, obs = jax.vmap(begin)(seeds, jnp.zeros((len(keys), 0)))
-    no = jnp.zeros(keys.shape, bool)
-    info = {
-        "truncation": no,
-        "terminal_obs": obs,
-        "goal": no.astype(jnp.int32),
-        "broken": no,
-        "episode_return": no.astype(jnp.float32),
-        "episode_length": no.astype(jnp.int32),
-    }
-    return EnvState(obs, no.astype(jnp.float32), no, info, bits)
+    return begun(obs, bits)
 
 
 def _step(go: Callable, size: int, limit: int, state: EnvState, action: jax.Array) -> EnvState:
     bits, out = jax.vmap(go)(state.internal, action)
     obs, last, (reward, *flags) = out[:, :size], out[:, size : 2 * size], out[:, 2 * size :].T
     terminated, truncated, broken = (flag > 0 for flag in flags)
-    # The sums of a finished episode start again from zero.
-    length = jnp.where(state.done, 0, state.info["episode_length"]) + 1
-    total = jnp.where(state.done, 0.0, state.info["episode_return"]) + reward
+    length, total = episode_sums(state, reward)
     truncation = (truncated | (length >= limit)) & ~terminated
     info = {
         "truncation": truncation,
@@ -196,12 +186,6 @@ def _installed():
 
 def _install(extra: str) -> str:
     return f"pip install -e '.[{extra}]'"
-
-
-def _checked_limit(limit: int | None) -> int:
-    if limit is None or limit < 1:
-        raise ValueError(f"max_steps={limit}: the environment needs a time limit; use 1000")
-    return int(limit)
 
 
 def _action_box(space: gymnasium.Space) -> spaces.Box:

@@ -41,8 +41,15 @@ def find_factory(name: str) -> Callable[..., Any]:
 def _import_file(path: Path, shown: str) -> ModuleType:
     if not path.is_file():
         raise ValueError(f"there is no file {shown}; paths begin at {Path.cwd()}")
+    return run_file(path, shown)
+
+
+def run_file(path: Path, shown: str) -> ModuleType:
+    """Run a user's file as a module. shown: what messages call it. Raises ValueError for what is no
+    Python file, and for what it raises."""
     spec = importlib.util.spec_from_file_location(f"_environment_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{shown} is not a Python file; its name must end in .py")
     code = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = code  # where its dataclasses look their types up
     sys.path.insert(0, str(path.parent))  # as if it were run
@@ -74,9 +81,13 @@ def one_line(what: str, *but: type[Exception]):
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        said = lines[0] if lines else "without a word"
+        said = first_line(error) or "without a word"
         raise ValueError(f"{what} raises {type(error).__name__}: {said}{place}") from error
+
+
+def first_line(error: Exception) -> str:
+    """Take the first line of an error's message that is not empty, or nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
 
 
 def _pick(code: ModuleType, what: str, function: str) -> Callable[..., Any]:

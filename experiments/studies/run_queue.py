@@ -36,7 +36,7 @@ def work(
     place = place_of(study, runs_dir)
     for run in study.runs:
         folder = place / run.name
-        _make(folder)
+        run_folder.make_folder(folder)
         if run_record.path_of(place, run).exists() or (folder / BROKEN).exists() and not retry:
             continue
         with ExitStack() as stack:
@@ -46,15 +46,6 @@ def work(
                 continue  # another process is at it
             if not run_record.path_of(place, run).exists():  # nor was, a moment ago
                 _train(run, place, reporter, deadline)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"cannot make the run folder {folder}: {error.strerror}; choose another with --runs-dir"
-        ) from None
 
 
 def _train(run: PlannedRun, place: Path, reporter: Reporter, deadline: float | None) -> None:

@@ -16,7 +16,7 @@ from drac_jax.training.schedule import TrainConfig
 from drac_jax.types import Environment
 from envs.foreign.signatures import REQUIRED, Option, Options
 from experiments.tasks.every_method import Setting, every_method
-from experiments.tasks.locomotion_tasks import GPU_TRAIN
+from experiments.tasks.locomotion_tasks import several_environments
 
 ON = "-on-"  # between the method and the environment of a name
 _LAST: dict[str, Environment] = {}
@@ -118,28 +118,13 @@ def _experiments(environment: str, options: Any, actions: int | None) -> dict[st
         train=TrainConfig(env_steps=1_000_000, epochs=50),
         eval=EvalConfig(episodes=30, final_episodes=100),
     )
-    # Several environments share the price of a call; a quarter as many updates.
-    cpu = replace(
-        default,
-        train=TrainConfig(env_steps=1_000_000, num_envs=16, updates_per_iteration=4, epochs=50),
-    )
-    fast = replace(
-        default,
-        train=TrainConfig(env_steps=8_000_000, num_envs=256, updates_per_iteration=32, epochs=50),
-    )
-    gpu = replace(
-        fast,
-        algorithm=DracOptions(precision="tf32"),
-        hparams=fast.hparams.replace(actor_lr=5e-4, critic_lr=1e-3, tau=0.01),
-        train=GPU_TRAIN,
-    )
     suited = {"cpu": "cpu", "gpu": "cpu" if environment.startswith(ON_THE_HOST) else "gpu"}
     amortized = Experiment(
         name=f"{environment}_amortized",
         summary=environment,
         method="amortized",
         make_env=make_env,
-        presets={"default": default, "cpu": cpu, "fast": fast, "gpu": gpu},
+        presets={"default": default, **several_environments(default, options)},
         suited=suited,
     )
     made = every_method(amortized, {} if actions is None else _settings(actions))

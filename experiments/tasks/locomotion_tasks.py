@@ -1,7 +1,7 @@
 """Gymnasium's locomotion tasks, 1,000,000 env steps: the paper's second domain."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import envs
 from drac_jax.algorithms import DacerHParams, DracHParams, S2acHParams, SacHParams, SqlHParams
@@ -40,6 +40,29 @@ GPU_TRAIN = TrainConfig(
 )
 
 
+def several_environments(default: RunConfig, fast_env: Any) -> dict[str, RunConfig]:
+    """Make the presets of many environments from that of one. fast_env: the environment's options
+    in `fast` and `gpu`."""
+    # 256 environments and an update for every eighth env step, of as many updates as the paper's.
+    fast = replace(
+        default,
+        env=fast_env,
+        train=TrainConfig(env_steps=8_000_000, num_envs=256, updates_per_iteration=32, epochs=50),
+    )
+    # Several environments share the price of a call to the host; a quarter as many updates.
+    cpu = replace(
+        default,
+        train=TrainConfig(env_steps=1_000_000, num_envs=16, updates_per_iteration=4, epochs=50),
+    )
+    gpu = replace(
+        fast,
+        algorithm=DracOptions(precision="tf32"),
+        hparams=fast.hparams.replace(actor_lr=5e-4, critic_lr=1e-3, tau=0.01),
+        train=GPU_TRAIN,
+    )
+    return {"fast": fast, "cpu": cpu, "gpu": gpu}
+
+
 def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
     def make_env(options: LocomotionOptions, obstacles: bool) -> Environment:
         return envs.make(task, **vars(options))
@@ -53,29 +76,16 @@ def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
         eval=EvalConfig(episodes=30, final_episodes=100),
     )
     default = replace(paper, algorithm=DracOptions())
-    # 256 environments and an update for every eighth env step, of as many updates as the paper's.
-    fast = replace(
-        default,
-        env=LocomotionOptions(fidelity="fast"),
-        train=TrainConfig(env_steps=8_000_000, num_envs=256, updates_per_iteration=32, epochs=50),
-    )
-    # Several environments share the price of a call to C MuJoCo; a quarter as many updates.
-    cpu = replace(
-        default,
-        train=TrainConfig(env_steps=1_000_000, num_envs=16, updates_per_iteration=4, epochs=50),
-    )
-    gpu = replace(
-        fast,
-        algorithm=DracOptions(precision="tf32"),
-        hparams=fast.hparams.replace(actor_lr=5e-4, critic_lr=1e-3, tau=0.01),
-        train=GPU_TRAIN,
-    )
     amortized = Experiment(
         name=f"{task}_amortized",
         summary=f"{name}-v4",
         method="amortized",
         make_env=make_env,
-        presets={"paper": paper, "default": default, "fast": fast, "cpu": cpu, "gpu": gpu},
+        presets={
+            "paper": paper,
+            "default": default,
+            **several_environments(default, LocomotionOptions(fidelity="fast")),
+        },
         suited={"cpu": "cpu", "gpu": "gpu"},
         elsewhere=lambda options: f"{name}-{options.version}",
     )

@@ -1,6 +1,10 @@
-"""A robot of one's own: a planar arm of two links."""
+"""Models for tests: a planar arm of two links, and Hopper beside a can."""
 
 from pathlib import Path
+
+import mujoco
+
+from envs.engines.mjx_engine import gymnasium_spec
 
 ARM = """
 <mujoco>
@@ -34,3 +38,14 @@ def write_robot(folder: Path, model: str, rules: str) -> Path:
     file = folder / "arm.xml"
     file.write_text(model)
     return file
+
+
+def write_hopper_with_can(folder: Path, *at: float) -> Path:
+    """Write the model of Hopper with a cylinder, which MJX cannot collide. -> its file."""
+    spec = gymnasium_spec("hopper.xml")
+    can = mujoco.mjtGeom.mjGEOM_CYLINDER
+    spec.worldbody.add_geom(name="can", type=can, size=[0.1, 0.2, 0.0], pos=list(at))
+    spec.compile()
+    path = folder / "hopper.xml"
+    path.write_text(spec.to_xml())
+    return path

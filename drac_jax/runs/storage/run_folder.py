@@ -45,6 +45,17 @@ def new_folder(root: Path, experiment: str) -> Path:
     raise ValueError(f"too many runs in {root} within one second; start again")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder that has a name already, unless it is there. Raises ValueError where it
+    cannot."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"cannot make the run folder {folder}: {error.strerror}; choose another with --runs-dir"
+        ) from None
+
+
 def chunk_place(folder: Path, number: int) -> Path:
     """Name the folder of a sweep's chunk, numbered from 1. Older sweeps call it `part_<i>`."""
     former = folder / f"part_{number}"

@@ -168,7 +168,7 @@ def _folder(asked: Tune, identity: Mapping[str, Any]) -> Path:
         folder = run_folder.new_folder(asked.runs_dir, kind)
     else:
         folder = asked.resume or asked.runs_dir / kind / str(asked.study)
-        _make(folder)
+        run_folder.make_folder(folder)
     path = folder / run_folder.CONFIG
     if not path.exists():
         if asked.resume is not None:
@@ -180,15 +180,6 @@ def _folder(asked: Tune, identity: Mapping[str, Any]) -> Path:
     if found := exp.differences(saved, dict(identity)):
         raise ValueError(f"a study keeps its values: {'; '.join(found)}; name another with --study")
     return folder
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"cannot make the folder {folder}: {error.strerror}; choose another with --runs-dir"
-        ) from None
 
 
 def _work(

@@ -16,6 +16,7 @@ from envs.engines.c_engine import Simulator, on_host
 from envs.engines.mjx_engine import gymnasium_spec
 from envs.locomotion.robots import ROBOTS
 from envs.locomotion.task import make_locomotion
+from tests.support.robots import write_hopper_with_can
 
 GYMNASIUM_NAMES = {name: name.capitalize() for name in ROBOTS} | {"halfcheetah": "HalfCheetah"}
 STEPS = 200
@@ -167,12 +168,7 @@ def test_another_processor_is_refused(monkeypatch):
 
 
 def test_models_of_ones_own_may_have_what_mjx_cannot_collide(tmp_path):
-    spec = gymnasium_spec("hopper.xml")
-    can = mujoco.mjtGeom.mjGEOM_CYLINDER
-    spec.worldbody.add_geom(name="can", type=can, size=[0.1, 0.2, 0.0], pos=[0.4, 0.0, 0.3])
-    spec.compile()
-    path = tmp_path / "hopper.xml"
-    path.write_text(spec.to_xml())
+    path = write_hopper_with_can(tmp_path, 0.4, 0.0, 0.3)
     own, bare = make_locomotion("hopper", xml_file=str(path), impl="c"), task_of("hopper")
     first = bare.reset(jax.random.key(0))
     pushed = jnp.ones((20, 3))

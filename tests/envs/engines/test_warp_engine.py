@@ -16,6 +16,7 @@ from envs.locomotion import task
 from envs.locomotion.robots import ROBOTS
 from envs.locomotion.task import make_locomotion
 from envs.mazes import ant_maze, maze_map
+from tests.support.robots import write_hopper_with_can
 from tests.support.tolerances import assert_within
 
 pytest.importorskip("warp", reason="the engine `warp` needs the extra of that name")
@@ -168,12 +169,7 @@ def test_walls_of_the_ant_maze_are_those_of_c():
 
 @pytest.mark.heavy
 def test_models_of_ones_own_may_have_what_mjx_cannot_collide(tmp_path):
-    spec = gymnasium_spec("hopper.xml")
-    can = mujoco.mjtGeom.mjGEOM_CYLINDER
-    spec.worldbody.add_geom(name="can", type=can, size=[0.1, 0.2, 0.0], pos=[3.0, 0.0, 1.0])
-    spec.compile()
-    path = tmp_path / "hopper.xml"
-    path.write_text(spec.to_xml())
+    path = write_hopper_with_can(tmp_path, 3.0, 0.0, 1.0)
     made = make_locomotion("hopper", xml_file=str(path), impl="warp")
     first = made.reset(jax.random.key(0))
     assert jnp.isfinite(made.step(first.sim, jnp.zeros(3)).obs).all()
