@@ -21,7 +21,7 @@ TABLES = ("multigoal_compare", "pointmaze_simple_default", "pointmaze_medium_fas
 TABLES += ("pointmaze_medium_default", "pointmaze_hard_fast", "mazes")
 # Tables of benchmarks that the README has.
 MEASURED = ("end_to_end_return_sac_one_core", "end_to_end_return_drac_one_core")
-MEASURED += ("end_to_end_brax_inverted_pendulum_one_core",)
+MEASURED += ("end_to_end_brax_inverted_pendulum_one_core", "latency_one_core")
 SMALL = "TrainConfig(env_steps=40, epochs=2, batch_size=16, learning_starts=16)"
 
 
