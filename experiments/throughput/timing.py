@@ -106,7 +106,9 @@ def bars(
     for row, median in enumerate(medians):
         axis.annotate(f" {median:.3g}", (high[row], row), va="center", fontsize=8)
     axis.invert_yaxis()
-    axis.margins(x=0.12)
+    axis.margins(x=0.12, y=0.01)
+    if medians.max() > 100.0 * medians.min():  # else the short ones have no length to see
+        axis.set_xscale("log")
     axis.set_xlabel(f"{unit}, median; whiskers: least and most", fontsize=8)
     figure.suptitle(textwrap.fill(title, 90), fontsize=9)
     axis.grid(alpha=0.25, axis="x")
