@@ -6,7 +6,7 @@ environment enters bare, without Brax's EpisodeWrapper and AutoResetWrapper.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,12 +40,12 @@ class Keys(NamedTuple):
 
 def adapt(
     env: Any,
-    max_steps: int | None = None,
-    obs_key: str = "state",
-    pool_size: int = 64,
-    actor_obs: str = "",
-    critic_obs: str = "",
-    action_repeat: int = 1,
+    max_steps: Annotated[int | None, "env steps of an episode; else its own"] = None,
+    obs_key: Annotated[str, "entry of a dict obs that actor and critics see"] = "state",
+    pool_size: Annotated[int, "initial states drawn once, from which episodes begin"] = 64,
+    actor_obs: Annotated[str, "entry that the actor sees, in place of obs_key"] = "",
+    critic_obs: Annotated[str, "entry that the critics see, in place of the actor's"] = "",
+    action_repeat: Annotated[int, "env steps of one action, their rewards summed"] = 1,
 ) -> Environment:
     """Make a batched environment of a Task, of a Brax or Playground environment, or of anything
     with their reset, step and action_size; an Environment is returned as it is.

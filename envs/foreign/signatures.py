@@ -3,7 +3,7 @@
 import inspect
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 SCALARS = (bool, int, float, str)
 REQUIRED = inspect.Parameter.empty  # the default of an option that has none
@@ -22,7 +22,8 @@ type Options = Mapping[str, Option | Options]  # an option of an option has a do
 
 def of_callable(function: Callable[..., Any], leave_out: Collection[str] = ()) -> dict[str, Option]:
     """Read the options of a function or a class from its signature. What has neither a type nor a
-    default that words can say is left out, unless it must be given."""
+    default that words can say is left out, unless it must be given. `Annotated[float, "in m"]` says
+    what an option is."""
     try:
         parameters = inspect.signature(function, eval_str=True).parameters
     except NameError:  # an annotation that is only there for a type checker
@@ -34,12 +35,20 @@ def of_callable(function: Callable[..., Any], leave_out: Collection[str] = ()) -
         by_name = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         if not by_name or name in leave_out:
             continue
-        kind = parameter.annotation
+        kind, words = _described(parameter.annotation)
         if not is_simple(kind):
             kind = type_of(parameter.default)
         if kind is not None or parameter.default is REQUIRED:
-            found[name] = Option(kind, parameter.default)
+            found[name] = Option(kind, parameter.default, words)
     return found
+
+
+def _described(annotation: Any) -> tuple[Any, str]:
+    """Split Annotated[kind, words]."""
+    if get_origin(annotation) is not Annotated:
+        return annotation, ""
+    kind, *notes = get_args(annotation)
+    return kind, next((note for note in notes if isinstance(note, str)), "")
 
 
 def of_config(config: Mapping[str, Any]) -> dict[str, Any]:

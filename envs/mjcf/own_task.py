@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,33 +39,30 @@ class OwnSim(NamedTuple):
 def make_mjcf(
     path: str,
     *,
-    reward: str = "",
-    obs: str | None = None,
-    reset: str | None = None,
-    noise: float = 0.01,
-    frame_skip: int = 5,
-    max_steps: int = MAX_STEPS,
-    impl: Asked = "auto",
-    fast: bool = False,
-    randomise: dict[str, tuple[float, float]] | None = None,
-    action_repeat: int = 1,
+    reward: Annotated[str, "function (before, action, after), named as arm.py:reward"] = "",
+    obs: Annotated[
+        str | None, "function (state); else qpos and qvel, no x, y of a free root"
+    ] = None,
+    reset: Annotated[str | None, "function (key, qpos, qvel); else the model's first pose"] = None,
+    noise: Annotated[float, "without reset, most that is added to each qpos and qvel"] = 0.01,
+    frame_skip: Annotated[int, "physics steps of an env step"] = 5,
+    max_steps: Annotated[int, "env steps of an episode"] = MAX_STEPS,
+    impl: Annotated[
+        Asked, "engine: c (MuJoCo), jax (MJX), warp, or what suits the device"
+    ] = "auto",
+    fast: Annotated[bool, "Euler and 4 solver iterations, whatever the model says"] = False,
+    randomise: Annotated[
+        dict[str, tuple[float, float]] | None,
+        "factors drawn for every episode, as geom_friction 0.5 1.5 body_mass:upper 0.8 1.2",
+    ] = None,
+    action_repeat: Annotated[int, "env steps of one action, their rewards summed"] = 1,
 ) -> Task:
     """Make a task of a model file.
 
-    reward, obs, reset: `arm.py:reward`, functions as this module says; obs: qpos and qvel, without
-    x and y of a free root, where None; reset: the model's first pose where None, with `noise`,
-    uniform, added to qpos and qvel. frame_skip: physics steps of an env step; max_steps: env steps
-    of an episode; randomise: ranges of factors, drawn for every episode, as {"geom_friction":
-    (0.5, 1.5), "body_mass:upper": (0.8, 1.2)} (see `engines.randomise`); action_repeat: how often
-    an action is taken in an env step, its rewards summed. Raises ValueError for a file, a model, an
-    engine, a range or a function that will not do.
+    Its functions are as this module says; randomise: see `engines.randomise`. Raises ValueError
+    for a file, a model, an engine, a range or a function that will not do.
     """
-    if frame_skip < 1:
-        raise ValueError(f"frame_skip={frame_skip} must be at least 1; use 5")
-    if max_steps < 1:
-        raise ValueError(f"max_steps={max_steps} must be at least 1; use {MAX_STEPS}")
-    if noise < 0.0:
-        raise ValueError(f"noise={noise} must be at least 0")
+    _check_numbers(frame_skip, max_steps, noise)
     functions = {"reward": reward, "obs": obs, "reset": reset}
     found = {name: own_functions.find(name, ref) for name, ref in functions.items() if ref}
     if "reward" not in found:
@@ -82,6 +79,15 @@ def make_mjcf(
     if motion.plan is not None:
         task = draw_each_episode(task, motion.plan, step)
     return repeat(task, action_repeat)
+
+
+def _check_numbers(frame_skip: int, max_steps: int, noise: float) -> None:
+    if frame_skip < 1:
+        raise ValueError(f"frame_skip={frame_skip} must be at least 1; use 5")
+    if max_steps < 1:
+        raise ValueError(f"max_steps={max_steps} must be at least 1; use {MAX_STEPS}")
+    if noise < 0.0:
+        raise ValueError(f"noise={noise} must be at least 0")
 
 
 def load(path: str, options: Mapping[str, Any]) -> Task:

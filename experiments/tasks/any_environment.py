@@ -27,7 +27,7 @@ ON_THE_HOST = ("gymnasium:",)  # simulators that no accelerator speeds up
 class NamedOptions:
     """Options of an environment that is named on the command line."""
 
-    name: str
+    name: str  # library:name, module:function, file.py or file.py:function
     # Its constructor judges its numbers: `steps` or `alpha` may mean anything there.
     ranged = False
 

@@ -20,11 +20,14 @@ LENGTH = "--train.env-steps 200 --train.epochs 2 --train.batch-size 16 --train.l
 EPISODES = "--eval.episodes 2 --eval.final-episodes 2"
 TINY = f"{LOOP} {LENGTH} {EPISODES}".split()
 CODE = """
+from typing import Annotated
 import jax.numpy as jnp
 import envs
 from drac_jax.types import EnvSpec
 
-def make_env(width: float = 1.0, side: str = "left", big: bool = False, table=None):
+Width = Annotated[float, "half the line"]
+
+def make_env(width: Width = 1.0, side: str = "left", big: bool = False, table=None):
     size = 2 if big else 1
     def reset(key):
         return envs.TaskStep(sim=jnp.zeros(()), obs=jnp.zeros(size))
@@ -73,6 +76,13 @@ def test_what_a_constructor_takes_are_options_with_its_types_and_defaults(mine):
     assert (config.env.width, config.env.big, config.env.side) == (0.5, True, "up")
     assert not hasattr(config.env, "table")  # which words cannot say
     assert config_of("sac", "--env", mine)[1].env.width == 1.0
+
+
+def test_help_says_what_an_option_of_a_constructor_is(mine, capsys):
+    assert main(["run", "sac", "--env", mine, "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--env.width FLOAT half the line (default: 1.0)" in said
+    assert "--env.pool-size INT initial states drawn once" in said
 
 
 @pytest.mark.parametrize("method", ["sac", "dacer"])
