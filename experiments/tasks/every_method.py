@@ -1,45 +1,44 @@
 """Make the experiments of every method on a domain from those of the amortized actor."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from drac_jax.algorithms import DacerHParams, DracHParams, S2acHParams, SacHParams, SqlHParams
-from drac_jax.algorithms.registry import METHODS, DacerOptions, DiffusionOptions
+from drac_jax.algorithms.registry import METHODS, DacerOptions, DiversityOptions, NetworkOptions
 from drac_jax.runs.setup.experiment import Experiment, RunConfig
 from drac_jax.training.schedule import TrainConfig
 
 # What belongs to the loop rather than to a method: a preset that changes them does so for all.
 SHARED = ("critic_lr", "gamma", "tau")
-PAIRED = DiffusionOptions(estimator="paired", num_samples=17)
 
 
 @dataclass(frozen=True)
 class Setting:
     """A method's values on a domain.
 
-    hparams: its floats; those of the loop follow the preset. options: static choices, the
-    method's defaults where None. paper: the values of the preset `paper`, where they are others.
-    grid: the temperatures that it trains at by itself.
+    hparams: its floats; those of the loop follow the preset. None: those of the amortized actor,
+    for another actor of DrAC. options: static choices, the method's defaults where None; those of
+    the networks, and of DrAC's diversity, follow the preset. paper: the values of the preset
+    `paper`, where they are others. grid: the temperatures that it trains at by itself.
     """
 
-    hparams: Any
+    hparams: Any = None
     options: Any = None
     paper: "Setting | None" = None
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def diffusion(beta: float, paper_beta: float | None = None) -> Setting:
-    """State the diffusion actor's beta; the paper's estimator is that of 8 independent pairs."""
-    paper = Setting(DracHParams(beta=paper_beta or beta), PAIRED)
-    return Setting(DracHParams(beta=beta), paper=paper)
+    """State the diffusion actor's beta."""
+    return Setting(DracHParams(beta=beta), paper=Setting(DracHParams(beta=paper_beta or beta)))
 
 
 def every_method(amortized: Experiment, settings: Mapping[str, Setting]) -> list[Experiment]:
     """Offer a task of the amortized actor, `<domain>_amortized`, to the other methods as well:
     the same environment, loop and evaluation. A method without a setting has its own defaults."""
     domain, task = amortized.name.removesuffix("_amortized"), amortized.summary
-    defaults = {n: Setting(m.hparams) for n, m in METHODS.items() if n != amortized.method}
+    defaults = {name: _defaults(name) for name in METHODS if name != amortized.method}
     others = [
         replace(
             amortized,
@@ -76,15 +75,24 @@ def maze_settings(layout: str) -> dict[str, Setting]:
     }
 
 
+def _defaults(method: str) -> Setting:
+    hparams = METHODS[method].hparams
+    return Setting(None if isinstance(hparams, DracHParams) else hparams)
+
+
 def _config(config: RunConfig, method: str, setting: Setting) -> RunConfig:
-    loop = {name: getattr(config.hparams, name) for name in SHARED}
-    return replace(
+    options = setting.options or METHODS[method].options
+    kind = DiversityOptions if isinstance(options, DiversityOptions) else NetworkOptions
+    shared = {one.name: getattr(config.algorithm, one.name) for one in fields(kind)}
+    config = replace(
         config,
-        algorithm=setting.options or METHODS[method].options,
-        hparams=setting.hparams.replace(**loop),
+        algorithm=replace(options, **shared),
         train=_whole_calls(config.train, METHODS[method].updates_per_call),
-        grid=setting.grid,
     )
+    if setting.hparams is None:
+        return config
+    loop = {name: getattr(config.hparams, name) for name in SHARED}
+    return replace(config, hparams=setting.hparams.replace(**loop), grid=setting.grid)
 
 
 def _whole_calls(train: TrainConfig, updates: int) -> TrainConfig:

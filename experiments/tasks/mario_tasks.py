@@ -13,7 +13,7 @@ import numpy as np
 
 import envs
 from drac_jax.algorithms import DacerHParams, DracHParams, S2acHParams, SacHParams, SqlHParams
-from drac_jax.algorithms.registry import DacerOptions, DiffusionOptions, DracOptions, S2acOptions
+from drac_jax.algorithms.registry import DacerOptions, DracOptions, S2acOptions
 from drac_jax.runs.setup.experiment import EvalConfig, Experiment, RunConfig, Study
 from drac_jax.training.schedule import TrainConfig
 from drac_jax.types import Environment
@@ -21,7 +21,7 @@ from envs.mario import draw, tile_diversity
 from envs.mario.decoder.network import decode, load_weights
 from envs.mario.level_gen import SHIPPED_DECODER
 from envs.mario.tiles import LATENT_SIZE
-from experiments.tasks.every_method import PAIRED, Setting, every_method
+from experiments.tasks.every_method import Setting, every_method
 
 COMPARED_SEGMENTS = 21  # the last initial one and 20 generated: the levels of the diversity
 SHEET_LEVELS, WAYS, WAY_SEGMENTS = 12, 8, 6  # of the pictures
@@ -87,9 +87,6 @@ STUDY = Study(measure, draw_levels)
 # The paper's three temperatures of each method.
 BETAS, ENTROPIES = {"beta": (0.2, 0.5, 0.8)}, {"target_entropy": (-20.0, -5.0, 10.0)}
 SETTINGS: Mapping[str, Setting] = {
-    "diffusion": Setting(
-        DracHParams(), DiffusionOptions(), Setting(DracHParams(), PAIRED, grid=BETAS), grid=BETAS
-    ),
     "sac": Setting(SacHParams(), grid=ENTROPIES),
     "dacer": Setting(DacerHParams(), DacerOptions(entropy_period=1_000), grid=ENTROPIES),
     "sql": Setting(SqlHParams(), grid={"alpha": (0.05, 0.175, 0.3)}),

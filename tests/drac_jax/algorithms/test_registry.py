@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from drac_jax.algorithms.registry import METHODS
+from drac_jax.algorithms.registry import METHODS, DiversityOptions, make_diversity
 from drac_jax.training import schedule
 from drac_jax.types import EnvSpec
 from experiments import EXPERIMENTS, find
@@ -30,6 +30,11 @@ def test_methods_of_a_task_share_its_loop(name):
         assert (config.env, config.eval) == (same.env, same.eval)
         for field in ("critic_lr", "gamma", "tau"):
             assert getattr(config.hparams, field) == getattr(same.hparams, field)
+        assert config.algorithm.style == same.algorithm.style
+        assert config.algorithm.hidden == same.algorithm.hidden
+        if isinstance(config.algorithm, DiversityOptions):
+            assert make_diversity(config.algorithm).num_samples == same.algorithm.num_samples
+            assert config.algorithm.estimator == same.algorithm.estimator
         ratios = {
             c.train.updates_per_iteration / (c.train.num_envs * c.train.steps_per_iteration)
             for c in (config, same)
@@ -47,6 +52,7 @@ def test_methods_of_a_task_share_its_loop(name):
         ("diffusion", {"diversity_fraction": 1.5}, "diversity_fraction=1.5"),
         ("diffusion", {"steps": 0}, "steps=0"),
         ("diffusion", {"estimator": "paired"}, "num_samples=6 must be odd"),
+        ("flow", {"steps": 0}, "steps=0"),
         ("dacer", {"steps": 0}, "steps=0"),
         ("dacer", {"mixture_components": 201}, "mixture_components=201"),
         ("dacer", {"entropy_period": 0}, "entropy_period=0"),
