@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from drac_jax.actors import amortized, diffusion, gaussian, stein_start
+from drac_jax.actors import amortized, diffusion, flow, gaussian, stein_start
 from drac_jax.algorithms import (
     DacerHParams,
     DracHParams,
@@ -32,6 +32,7 @@ __all__ = [
     "all_pairs",
     "amortized",
     "diffusion",
+    "flow",
     "gaussian",
     "load_policy",
     "make_dacer",

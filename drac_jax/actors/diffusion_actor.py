@@ -1,21 +1,14 @@
 """The diffusion actor: a chain of denoising steps from Gaussian noise to an action."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from drac_jax.networks.mlp import (
-    FLOAT32,
-    MLP,
-    Activation,
-    PartsDense,
-    Style,
-    matmul,
-    timestep_embedding,
-)
+from drac_jax.actors import step_network
+from drac_jax.actors.step_network import StepNetwork
+from drac_jax.networks.mlp import FLOAT32, MLP, Style, timestep_embedding
 from drac_jax.types import Actor, Params
 
 BETA_MIN, BETA_MAX = 0.1, 10.0  # of the reference's variance-preserving schedule
@@ -37,13 +30,10 @@ class Schedule(NamedTuple):
 
 
 class Networks(NamedTuple):
-    """The noise prediction: the embedding of t, and a perceptron in two parts."""
+    """The noise prediction: the embedding of t, and the network of one step."""
 
     time: MLP
-    first: PartsDense
-    activation: Activation
-    rest: MLP
-    style: Style
+    step: StepNetwork
 
 
 def diffusion(
@@ -69,23 +59,14 @@ def diffusion(
         raise ValueError(f"steps={steps} must be at least 1; the paper uses 20")
     networks = Networks(
         MLP((2 * EMBEDDING_SIZE, EMBEDDING_SIZE), style._replace(layer_norm=False)),
-        PartsDense(hidden[0], style),
-        Activation(style),
-        MLP((*hidden[1:], action_size), style),
-        style,
+        step_network.make(hidden, action_size, style),
     )
 
     def init(key: jax.Array, obs_size: int) -> Params:
         time_key, first_key, rest_key = jax.random.split(key, 3)
         inputs = (jnp.zeros(obs_size), jnp.zeros(action_size), jnp.zeros(EMBEDDING_SIZE))
-        params = {
-            "time": networks.time.init(time_key, inputs[-1]),
-            "first": networks.first.init(first_key, *inputs),
-            "rest": networks.rest.init(rest_key, jnp.zeros(hidden[0])),
-        }
-        if not style.layer_norm:
-            return params
-        return params | {"activation": networks.activation.init(key, jnp.zeros(hidden[0]))}
+        params = step_network.init(networks.step, first_key, rest_key, inputs)
+        return params | {"time": networks.time.init(time_key, inputs[-1])}
 
     def latent(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return jax.random.normal(key, (*shape, steps, action_size))
@@ -101,28 +82,20 @@ def chain(
 ) -> jax.Array:
     """Denoise z[..., 0, :] to an action, in as many steps as z has."""
     steps, action_size = z.shape[-2:]
-    # What the first layer makes of the observation and of the time is the same in all steps.
-    kernel, bias = (params["first"]["params"][name] for name in ("kernel", "bias"))
-    of_obs, of_x, of_time = jnp.split(kernel, [obs.shape[-1], obs.shape[-1] + action_size])
-    product = partial(matmul, precision=networks.style.precision)
-    obs_part = product(obs, of_obs) + bias
     times = timestep_embedding(np.arange(steps), EMBEDDING_SIZE)
     embedded = networks.time.apply(params["time"], jnp.asarray(times, z.dtype))
-    time_part = product(embedded, of_time)
+    time_parts, evaluate = step_network.prepare(networks.step, params, obs, embedded)
 
     def denoise(x: jax.Array, at: tuple) -> tuple[jax.Array, None]:
         coefficients, part, noise = at
-        summed = obs_part + part + product(x, of_x)
-        hidden = networks.activation.apply(params.get("activation", {}), summed)
-        eps = networks.rest.apply(params["rest"], hidden)
-        return posterior(coefficients, x, eps, noise), None
+        return posterior(coefficients, x, evaluate(x, part), noise), None
 
     lead = jnp.broadcast_shapes(z.shape[:-2], obs.shape[:-1])
     start = jnp.broadcast_to(z[..., 0, :], (*lead, action_size))
     coefficients = jax.tree.map(lambda table: jnp.asarray(table, z.dtype), schedule(steps))
     body = jax.checkpoint(denoise) if remat else denoise
     noise = jnp.moveaxis(z, -2, 0)
-    return jax.lax.scan(body, start, (coefficients, time_part, noise), reverse=True)[0]
+    return jax.lax.scan(body, start, (coefficients, time_parts, noise), reverse=True)[0]
 
 
 def posterior(c: Schedule, x: jax.Array, eps: jax.Array, noise: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from drac_jax import ranges
-from drac_jax.actors import amortized, diffusion, gaussian, stein_start
+from drac_jax.actors import amortized, diffusion, flow, gaussian, stein_start
 from drac_jax.algorithms import (
     DacerHParams,
     DracHParams,
@@ -84,6 +84,13 @@ class DiffusionOptions(DiversityOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FlowOptions(DiversityOptions):
+    """The static choices of DrAC with the flow actor."""
+
+    steps: int = 4  # Euler steps from noise to an action
+
+
+@dataclass(frozen=True, kw_only=True)
 class SacOptions(NetworkOptions):
     """The static choices of SAC: those of its networks."""
 
@@ -141,6 +148,12 @@ def make_amortized(spec: EnvSpec, options: DracOptions) -> Algorithm:
 def make_diffusion(spec: EnvSpec, options: DiffusionOptions) -> Algorithm:
     """Make DrAC with the diffusion actor."""
     actor = diffusion(spec.action_size, options.steps, options.hidden, options.remat, options.style)
+    return _drac_of(spec, actor, options)
+
+
+def make_flow(spec: EnvSpec, options: FlowOptions) -> Algorithm:
+    """Make DrAC with the flow actor."""
+    actor = flow(spec.action_size, options.steps, options.hidden, options.style)
     return _drac_of(spec, actor, options)
 
 
@@ -234,6 +247,7 @@ METHODS: dict[str, Method] = {
         make_diffusion,
         check_drac,
     ),
+    "flow": Method("DrAC with the flow actor", FlowOptions(), DracHParams(), make_flow, check_drac),
     "sac": Method("SAC", SacOptions(), SacHParams(), make_gaussian, check_hparams),
     "dacer": Method(
         "DACER", DacerOptions(), DacerHParams(), make_noisy_diffusion, check_hparams, 2

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from drac_jax.actors import amortized, diffusion, gaussian, stein_start
+from drac_jax.actors import amortized, diffusion, flow, gaussian, stein_start
 from drac_jax.algorithms import (
     DacerHParams,
     DracHParams,
@@ -90,6 +90,7 @@ CASES = [
         {"beta": 0.2, "actor_lr": 4e-3, "critic_lr": 1e-2},
         (32, 32),
     ),
+    drac_case("drac_flow", lambda action_size: flow(action_size, 3, HIDDEN), all_pairs(6)),
     Case(
         "sac",
         lambda action_size: make_sac(gaussian(action_size, HIDDEN), HIDDEN),

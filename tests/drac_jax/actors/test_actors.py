@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from drac_jax.actors import amortized, diffusion, gaussian
+from drac_jax.actors import amortized, diffusion, flow, gaussian
 from drac_jax.actors.gaussian_actor import log_tanh_slope
 from drac_jax.algorithms import drac
 from drac_jax.types import Actor, Transition
@@ -19,6 +19,7 @@ ACTORS = {
     "amortized, normal latent": amortized(2, 3, (8,), jax.random.normal),
     "diffusion": diffusion(2, 3, (8, 8)),
     "diffusion, recomputed": diffusion(2, 3, (8, 8), remat=True),
+    "flow": flow(2, 3, (8, 8)),
 }
 
 
