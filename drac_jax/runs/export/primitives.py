@@ -116,6 +116,15 @@ def _rsqrt(builder: Builder, eqn: Any, inputs: list[Value]) -> list[Value]:
     return [builder.step("divide", root.shape, [one, root])]
 
 
+def _logistic(builder: Builder, eqn: Any, inputs: list[Value]) -> list[Value]:
+    """1 / (1 + exp(-x)) = (1 + tanh(x / 2)) / 2, in which nothing overflows."""
+    half = builder.constant(np.full((), 0.5, eqn.invars[0].aval.dtype))
+    halved = builder.step("multiply", inputs[0].shape, [half, inputs[0]])
+    tanh = builder.step("tanh", halved.shape, [halved])
+    product = builder.step("multiply", tanh.shape, [half, tanh])
+    return [builder.step("add", product.shape, [half, product])]
+
+
 def _slice(builder: Builder, eqn: Any, inputs: list[Value]) -> list[Value]:
     (x,), params = _full(builder, eqn, inputs), eqn.params
     starts, limits = params["start_indices"], params["limit_indices"]
@@ -211,6 +220,7 @@ HANDLERS: dict[str, Callable[[Builder, Any, list[Value]], list[Value]]] = {
     "select_n": _select,
     "clamp": _clamp,
     "rsqrt": _rsqrt,
+    "logistic": _logistic,
     "slice": _slice,
     "split": _split,
     "concatenate": _concatenate,
