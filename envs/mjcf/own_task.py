@@ -64,7 +64,7 @@ def make_mjcf(
     """
     _check_numbers(frame_skip, max_steps, noise)
     functions = {"reward": reward, "obs": obs, "reset": reset}
-    found = {name: own_functions.find(name, ref) for name, ref in functions.items() if ref}
+    found = own_functions.find_all(functions)
     if "reward" not in found:
         raise ValueError("it needs a reward; name a file and a function, as arm.py:reward")
     rules = Rules(found["reward"], found.get("obs", usual_obs), found.get("reset"), noise)

@@ -1,5 +1,7 @@
 """A model of one's own with a reward in a few lines: what it computes and refuses."""
 
+import contextlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +217,14 @@ def test_a_mistake_is_answered_in_one_line(arm, options, message):
     with pytest.raises(ValueError, match=message) as raised:
         envs.make("mjcf:arm.xml", **options)
     assert "\n" not in str(raised.value)
+
+
+def test_a_file_is_run_once_for_all_its_functions(arm, tmp_path):
+    file = tmp_path / "rules.py"
+    file.write_text(f"print('run')\n{RULES}")
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        make_mjcf(str(arm), reward="rules.py:reward", obs="rules.py:tip", reset="rules.py:folded")
+    assert said.getvalue() == "run\n"
 
 
 def test_a_file_that_is_not_there_is_named(arm):
