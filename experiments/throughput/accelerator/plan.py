@@ -56,6 +56,7 @@ WHOLE = {
     ),
     "paper_loop": Part(measures.training("pointmaze_simple_amortized", "paper", 200)),
     "methods": Part(measures.methods(("multigoal_amortized", "multigoal_diffusion"), "paper", 20)),
+    "flow": Part(measures.methods(("multigoal_amortized", "multigoal_flow"), "paper", 20)),
     "replay": Part(measures.replay(4096)),
     "diversity": Part(measures.kernels(diversity_kernel.Options())),
     "return_ant": Part(time_to_return("ant_amortized", "gpu", 5_000.0, 240.0)),
