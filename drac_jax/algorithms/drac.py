@@ -24,8 +24,6 @@ from drac_jax.algorithms import coefficient
 from drac_jax.algorithms.agent import acting, init_networks
 from drac_jax.diversity.distance import Diversity, as_beta, target_diversity
 from drac_jax.networks import critics, optim
-from drac_jax.networks.columns import Columns
-from drac_jax.networks.mlp import FLOAT32, Style
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 
 MODE_SAMPLES = 16
@@ -75,22 +73,18 @@ class Split(NamedTuple):
 def make_drac(
     actor: Actor,
     diversity: Diversity,
-    critic_hidden: tuple[int, ...] = (256, 256),
-    style: Style = FLOAT32,
+    critic: critics.TwinCritic = critics.PERCEPTRONS,
     fraction: float = 1.0,
-    critic_obs: Columns = None,
 ) -> Algorithm:
-    """Make DrAC of an actor and a diversity estimator.
+    """Make DrAC of an actor, a diversity estimator and critics.
 
-    style: of the critics; fraction: of the batch's states, the first of them, whose mean D stands
-    for that of all in the losses of actor and alpha. Batches are drawn independently, so both
-    means have the same expectation. The target needs D of every next state, and has it.
-    critic_obs: the columns of obs that the critics see. Raises ValueError for a fraction outside
-    (0, 1].
+    fraction: of the batch's states, the first of them, whose mean D stands for that of all in the
+    losses of actor and alpha. Batches are drawn independently, so both means have the same
+    expectation. The target needs D of every next state, and has it. Raises ValueError for a
+    fraction outside (0, 1].
     """
     if not 0.0 < fraction <= 1.0:
         raise ValueError(f"diversity_fraction={fraction:g} must be in (0, 1]; the paper has 1")
-    critic = critics.twin_critic(critic_hidden, style, critic_obs)
     nets = DracNetworks(actor, critic, diversity, fraction)
 
     def init(key: jax.Array, hparams: DracHParams, obs_size: int) -> DracAgent:

@@ -27,6 +27,7 @@ from drac_jax.algorithms.dacer import clip
 from drac_jax.diversity.distance import Diversity, all_pairs, check_beta, paired
 from drac_jax.diversity.pairwise import ARITHMETIC, GEOMETRIC
 from drac_jax.networks.columns import actor_seeing
+from drac_jax.networks.critics import TwinCritic, twin_critic
 from drac_jax.networks.mlp import Precision, Style
 from drac_jax.types import Actor, Algorithm, EnvSpec
 
@@ -161,14 +162,18 @@ def _drac_of(spec: EnvSpec, actor: Actor, options: DiversityOptions) -> Algorith
     diversity = make_diversity(options)
     fraction = options.diversity_fraction
     actor = actor_seeing(actor, spec.actor_obs)
-    return make_drac(actor, diversity, options.hidden, options.style, fraction, spec.critic_obs)
+    return make_drac(actor, diversity, _critic(spec, options), fraction)
+
+
+def _critic(spec: EnvSpec, options: NetworkOptions) -> TwinCritic:
+    return twin_critic(options.hidden, options.style, spec.critic_obs)
 
 
 def make_gaussian(spec: EnvSpec, options: SacOptions) -> Algorithm:
     """Make SAC."""
     actor = gaussian(spec.action_size, options.hidden, options.style)
     actor = actor_seeing(actor, spec.actor_obs)
-    return make_sac(actor, options.hidden, options.style, spec.critic_obs)
+    return make_sac(actor, _critic(spec, options))
 
 
 def make_noisy_diffusion(spec: EnvSpec, options: DacerOptions) -> Algorithm:
@@ -190,21 +195,20 @@ def make_soft_q(spec: EnvSpec, options: SqlOptions) -> Algorithm:
     """Make SQL."""
     actor = amortized(spec.action_size, spec.action_size, options.hidden, style=options.style)
     actor = actor_seeing(actor, spec.actor_obs)
-    return make_sql(actor, options.particles, options.hidden, options.style, spec.critic_obs)
+    return make_sql(actor, options.particles, _critic(spec, options))
 
 
 def make_stein(spec: EnvSpec, options: S2acOptions) -> Algorithm:
     """Make S2AC."""
     start = stein_start(spec.action_size, options.hidden, options.style)
-    sizes = options.particles, options.svgd_steps, options.hidden
     start = actor_seeing(start, spec.actor_obs)
-    return make_s2ac(start, *sizes, options.style, spec.critic_obs)
+    return make_s2ac(start, options.particles, options.svgd_steps, _critic(spec, options))
 
 
 def make_deterministic(spec: EnvSpec, options: NetworkOptions) -> Algorithm:
     """Make TD3."""
-    views = spec.actor_obs, spec.critic_obs
-    return make_td3(spec.action_size, options.hidden, options.style, *views)
+    actor = spec.action_size, options.hidden, options.style, spec.actor_obs
+    return make_td3(*actor, _critic(spec, options))
 
 
 def make_diversity(options: DiversityOptions) -> Diversity:

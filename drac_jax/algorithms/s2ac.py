@@ -27,8 +27,6 @@ from flax import struct
 from drac_jax.actors import stein_actor
 from drac_jax.algorithms.agent import acting, init_networks
 from drac_jax.networks import critics, optim
-from drac_jax.networks.columns import Columns
-from drac_jax.networks.mlp import FLOAT32, Style
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
 
 
@@ -73,18 +71,14 @@ def make_s2ac(
     start: stein_actor.SteinStart,
     particles: int = 10,
     svgd_steps: int = 5,
-    critic_hidden: tuple[int, ...] = (256, 256),
-    style: Style = FLOAT32,
-    critic_obs: Columns = None,
+    critic: critics.TwinCritic = critics.PERCEPTRONS,
 ) -> Algorithm:
-    """Make S2AC of a Gaussian start (`drac_jax.actors.stein_start`).
+    """Make S2AC of a Gaussian start (`drac_jax.actors.stein_start`) and critics.
 
-    critic_obs: the columns of obs that the critics see; they move the particles, so a policy needs
-    these as well. Raises ValueError for particles < 2, between which there is no distance, and
-    svgd_steps < 1.
+    The critics move the particles, so a policy needs all that they see of obs as well. Raises
+    ValueError for particles < 2, between which there is no distance, and svgd_steps < 1.
     """
     check(particles, svgd_steps)
-    critic = critics.twin_critic(critic_hidden, style, critic_obs)
     nets = S2acNetworks(start, critic, svgd_steps)
 
     def init(key: jax.Array, hparams: S2acHParams, obs_size: int) -> S2acAgent:

@@ -21,8 +21,6 @@ from drac_jax.actors.gaussian_actor import Gaussian
 from drac_jax.algorithms import coefficient
 from drac_jax.algorithms.agent import acting, init_networks
 from drac_jax.networks import critics, optim
-from drac_jax.networks.columns import Columns
-from drac_jax.networks.mlp import FLOAT32, Style
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
 
 
@@ -56,15 +54,9 @@ class SacNetworks(NamedTuple):
     critic: critics.TwinCritic
 
 
-def make_sac(
-    actor: Gaussian,
-    critic_hidden: tuple[int, ...] = (256, 256),
-    style: Style = FLOAT32,
-    critic_obs: Columns = None,
-) -> Algorithm:
-    """Make SAC of a squashed Gaussian actor. critic_obs: the columns of obs that the critics
-    see."""
-    nets = SacNetworks(actor, critics.twin_critic(critic_hidden, style, critic_obs))
+def make_sac(actor: Gaussian, critic: critics.TwinCritic = critics.PERCEPTRONS) -> Algorithm:
+    """Make SAC of a squashed Gaussian actor and critics."""
+    nets = SacNetworks(actor, critic)
 
     def init(key: jax.Array, hparams: SacHParams, obs_size: int) -> SacAgent:
         return init_agent(key, nets, hparams, obs_size)

@@ -24,8 +24,7 @@ from flax import struct
 from drac_jax.algorithms.agent import acting, init_networks
 from drac_jax.diversity import rbf_kernel
 from drac_jax.networks import critics, optim
-from drac_jax.networks.columns import Columns
-from drac_jax.networks.mlp import FLOAT32, Style, in_parts
+from drac_jax.networks.mlp import in_parts
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 
 MODE_SAMPLES = 16
@@ -59,20 +58,13 @@ class SqlNetworks(NamedTuple):
 
 
 def make_sql(
-    actor: Actor,
-    particles: int = 32,
-    critic_hidden: tuple[int, ...] = (256, 256),
-    style: Style = FLOAT32,
-    critic_obs: Columns = None,
+    actor: Actor, particles: int = 32, critic: critics.TwinCritic = critics.PERCEPTRONS
 ) -> Algorithm:
-    """Make soft Q-learning of an actor; the paper's is amortized, its latent as long as an action.
-
-    critic_obs: the columns of obs that the critics see. Raises ValueError for particles < 2,
-    between which there is no distance.
-    """
+    """Make soft Q-learning of an actor and critics; the paper's actor is amortized, its latent as
+    long as an action. Raises ValueError for particles < 2, between which there is no distance."""
     if particles < 2:
         raise ValueError(f"particles={particles} must be at least 2 to repel; the paper uses 32")
-    nets = SqlNetworks(actor, critics.twin_critic(critic_hidden, style, critic_obs))
+    nets = SqlNetworks(actor, critic)
 
     def init(key: jax.Array, hparams: SqlHParams, obs_size: int) -> SqlAgent:
         return init_agent(key, nets, hparams, obs_size)

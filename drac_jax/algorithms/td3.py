@@ -78,13 +78,13 @@ def make_td3(
     hidden: tuple[int, ...] = (256, 256),
     style: Style = FLOAT32,
     actor_obs: Columns = None,
-    critic_obs: Columns = None,
+    critic: critics.TwinCritic = critics.PERCEPTRONS,
 ) -> Algorithm:
-    """Make TD3; two updates a call, so it needs an even number of updates. actor_obs, critic_obs:
-    the columns of obs that each sees."""
+    """Make TD3; two updates a call, so it needs an even number of updates. hidden, style: of the
+    actor's network; actor_obs: the columns of obs that it sees."""
     network = seeing(MLP((*hidden, action_size), style), actor_obs)
     actor = DeterministicActor(action_size, network)
-    nets = Td3Networks(actor, critics.twin_critic(hidden, style, critic_obs))
+    nets = Td3Networks(actor, critic)
 
     def latent(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return jax.random.normal(key, (*shape, action_size))

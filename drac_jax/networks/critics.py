@@ -33,6 +33,9 @@ def twin_critic(
     return TwinCritic(seeing(ensemble(2, (*hidden, 1), style), columns))
 
 
+PERCEPTRONS = twin_critic()  # the paper's
+
+
 def td_target(batch: Transition, gamma: jax.Array | float, next_value: jax.Array) -> jax.Array:
     """Compute reward + gamma * discount * next_value. next_value: [B] -> [B]."""
     return batch.reward + gamma * batch.discount * next_value

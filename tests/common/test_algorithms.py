@@ -25,6 +25,7 @@ from drac_jax.algorithms import (
     make_td3,
 )
 from drac_jax.diversity.distance import Diversity, all_pairs, paired
+from drac_jax.networks.critics import twin_critic
 from drac_jax.runs.storage.checkpoint import Checkpoints
 from drac_jax.training.loop import make_train
 from drac_jax.training.schedule import TrainConfig
@@ -34,6 +35,7 @@ from tests.support.tolerances import assert_within, error_of, leaves_of
 from tests.support.toys import countdown, two_armed_bandit
 
 HIDDEN = (16, 16)
+CRITIC = twin_critic(HIDDEN)
 OBS, BATCH = 3, 32
 
 
@@ -59,7 +61,9 @@ def drac_case(
 ) -> Case:
     return Case(
         name,
-        lambda action_size: make_drac(make_actor(action_size), diversity, critic_hidden),
+        lambda action_size: make_drac(
+            make_actor(action_size), diversity, twin_critic(critic_hidden)
+        ),
         DracHParams(),
         frozen={"alpha_init": 1e-6, "alpha_lr": 1e-9, "actor_lr": 1e-9},
         explorer=explorer or {"beta": 0.3},
@@ -93,7 +97,7 @@ CASES = [
     drac_case("drac_flow", lambda action_size: flow(action_size, 3, HIDDEN), all_pairs(6)),
     Case(
         "sac",
-        lambda action_size: make_sac(gaussian(action_size, HIDDEN), HIDDEN),
+        lambda action_size: make_sac(gaussian(action_size, HIDDEN), CRITIC),
         SacHParams(),
         frozen={"alpha_init": 1e-6, "alpha_lr": 1e-9, "actor_lr": 1e-9},
         explorer={"target_entropy": -1.0},
@@ -101,14 +105,14 @@ CASES = [
     ),
     Case(
         "sql",
-        lambda action_size: make_sql(amortized(action_size, action_size, HIDDEN), 8, HIDDEN),
+        lambda action_size: make_sql(amortized(action_size, action_size, HIDDEN), 8, CRITIC),
         SqlHParams(),
         frozen={"alpha": 1e-6, "actor_lr": 1e-9},  # the soft value is then the largest Q
         explorer={"actor_lr": 1e-2},  # the particles spread before the critic is sharp
     ),
     Case(
         "s2ac",
-        lambda action_size: make_s2ac(stein_start(action_size, HIDDEN), 4, 2, HIDDEN),
+        lambda action_size: make_s2ac(stein_start(action_size, HIDDEN), 4, 2, CRITIC),
         S2acHParams(),
         frozen={"alpha": 1e-6, "actor_lr": 1e-9},
         explorer={},
@@ -116,7 +120,7 @@ CASES = [
     ),
     Case(
         "td3",
-        lambda action_size: make_td3(action_size, HIDDEN),
+        lambda action_size: make_td3(action_size, HIDDEN, critic=CRITIC),
         Td3HParams(),
         frozen={"actor_lr": 1e-9},
         explorer={},

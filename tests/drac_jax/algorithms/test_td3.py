@@ -13,7 +13,7 @@ from drac_jax.types import Transition
 OBS, ACTION, BATCH, HIDDEN = 3, 2, 7, (8, 8)
 NETS = td3.Td3Networks(td3.DeterministicActor(ACTION, MLP((*HIDDEN, ACTION))), twin_critic(HIDDEN))
 HPARAMS = Td3HParams(gamma=0.9, tau=0.1, noise_clip=0.3)
-init = jax.jit(make_td3(ACTION, HIDDEN).init, static_argnums=2)
+init = jax.jit(make_td3(ACTION, HIDDEN, critic=twin_critic(HIDDEN)).init, static_argnums=2)
 update_step = jax.jit(lambda agent, batches, noise: td3.update_step(agent, NETS, batches, noise))
 
 
@@ -91,7 +91,7 @@ def test_targets_follow_once_by_tau(taken):
 
 def test_actions_are_noisy_and_in_the_box_and_the_mode_is_neither():
     agent = init(jax.random.key(0), Td3HParams(exploration_noise=0.5), OBS)
-    algorithm = make_td3(ACTION, HIDDEN)
+    algorithm = make_td3(ACTION, HIDDEN, critic=twin_critic(HIDDEN))
     obs = jnp.ones((4000, OBS))
     mode, action = algorithm.mode(agent, obs), algorithm.act(agent, obs, jax.random.key(1))
     assert (jnp.abs(action) <= 1.0).all()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from drac_jax.actors import amortized
 from drac_jax.algorithms import DracHParams, make_drac
 from drac_jax.diversity.distance import all_pairs
+from drac_jax.networks.critics import twin_critic
 from drac_jax.training import replay as ring
 from drac_jax.training import sweep
 from drac_jax.training.loop import Train, make_train
@@ -21,6 +22,7 @@ from tests.support.tolerances import a_rounding_off, assert_within, error_of, le
 from tests.support.toys import countdown, two_armed_bandit
 
 HIDDEN = (16, 16)
+CRITIC = twin_critic(HIDDEN)
 # 27 iterations of 3: 5 before learning (4 for the batch of 10, 1 left over), then 2 epochs of 11.
 CONFIG = TrainConfig(
     env_steps=81,
@@ -47,7 +49,7 @@ class Runs(NamedTuple):
 
 @pytest.fixture(scope="module")
 def runs() -> Runs:
-    algorithm = make_drac(amortized(1, 4, HIDDEN), all_pairs(4), HIDDEN)
+    algorithm = make_drac(amortized(1, 4, HIDDEN), all_pairs(4), CRITIC)
     train = make_train(batch(countdown(3)), algorithm, CONFIG)
     members = one_member(BETAS[1], SEEDS[1])
     init, epoch = jax.jit(train.init), jax.jit(train.epoch)
@@ -140,7 +142,7 @@ def test_ring_holds_whole_rows_within_the_capacity(runs):
     ids=["without next_obs", "n-step", "strata"],
 )
 def test_other_ways_to_replay_learn(changes):
-    algorithm = make_drac(amortized(1, 4, HIDDEN), all_pairs(4), HIDDEN)
+    algorithm = make_drac(amortized(1, 4, HIDDEN), all_pairs(4), CRITIC)
     train = make_train(batch(countdown(3)), algorithm, replace(CONFIG, epochs=1, **changes))
     state, metrics = jax.jit(train.run)(*one_member(BETAS[1], SEEDS[1]))
     assert all(np.isfinite(leaf).all() for leaf in leaves_of(state.agent))
@@ -148,7 +150,7 @@ def test_other_ways_to_replay_learn(changes):
 
 
 def test_episodes_of_one_step_need_next_obs():
-    algorithm = make_drac(amortized(1, 4, HIDDEN), all_pairs(4), HIDDEN)
+    algorithm = make_drac(amortized(1, 4, HIDDEN), all_pairs(4), CRITIC)
     with pytest.raises(ValueError, match="store_next_obs=False needs episodes of two steps"):
         make_train(batch(two_armed_bandit()), algorithm, replace(CONFIG, store_next_obs=False))
 
@@ -216,7 +218,7 @@ def test_obs_of_another_size_than_the_spec_says_is_refused():
     env = env._replace(spec=env.spec._replace(obs_size=7))
     said = r"reset gives obs \[3, 1\], but num_envs=3 and spec.obs_size=7 mean \[3, 7\]"
     with pytest.raises(ValueError, match=said):
-        make_train(env, make_drac(amortized(1, 4, HIDDEN), all_pairs(4), HIDDEN), CONFIG)
+        make_train(env, make_drac(amortized(1, 4, HIDDEN), all_pairs(4), CRITIC), CONFIG)
 
 
 def test_updates_must_be_whole_calls_of_the_algorithm():
@@ -244,7 +246,7 @@ def test_budget_that_the_error_proposes_is_accepted(num_envs, epochs, batch_size
 def test_held_environments_keep_their_latents():
     """The obs never changes and nothing is learnt in the prefill, so an action tells its latent."""
     config = replace(CONFIG, num_envs=4, held_envs=2, hold_steps=3, batch_size=24, env_steps=40)
-    algorithm = make_drac(amortized(1, 4, HIDDEN), all_pairs(4), HIDDEN)
+    algorithm = make_drac(amortized(1, 4, HIDDEN), all_pairs(4), CRITIC)
     state = make_train(batch(two_armed_bandit()), algorithm, config).init(*one_member(0.4, 0))
     actions = np.asarray(state.replay.data[:6, :, 1])  # [rows, envs]; a row is (obs, action, ...)
     same = actions[1:] == actions[:-1]

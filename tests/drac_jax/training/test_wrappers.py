@@ -14,6 +14,7 @@ from flax import struct
 
 from drac_jax.algorithms import S2acHParams, Td3HParams, make_td3
 from drac_jax.networks import optim
+from drac_jax.networks.critics import twin_critic
 from drac_jax.training.loop import TrainState, make_train
 from drac_jax.training.replay import TERMINATED
 from drac_jax.training.schedule import TrainConfig, make_schedule
@@ -24,6 +25,7 @@ from envs import batch
 from tests.support.toys import aiming, countdown, obedient, transition
 
 HIDDEN = (16, 16)
+CRITIC = twin_critic(HIDDEN)
 CONFIG = TrainConfig(env_steps=90, num_envs=3, batch_size=6, learning_starts=6, epochs=2)
 
 
@@ -54,7 +56,7 @@ def trained(env: Any, algorithm: Algorithm, config: TrainConfig, hparams: Any) -
 
 
 def test_a_config_that_asks_for_nothing_leaves_the_algorithm_itself():
-    algorithm = make_td3(1, HIDDEN)
+    algorithm = make_td3(1, HIDDEN, critic=CRITIC)
     assert wrapped(algorithm, CONFIG) is algorithm
 
 
@@ -91,7 +93,7 @@ def test_environments_that_broke_enter_no_statistics():
 
 def test_the_policy_and_its_updates_see_standardised_observations():
     config = replace(CONFIG, normalize_obs=True)
-    plain = make_td3(1, HIDDEN)
+    plain = make_td3(1, HIDDEN, critic=CRITIC)
     algorithm = wrapped(plain, config)
     agent = algorithm.init(jax.random.key(0), Td3HParams(), 2)
     moments = normalization.Moments(jnp.ones(()), jnp.array([5.0, -1.0]), jnp.array([4.0, 0.25]))
@@ -157,7 +159,7 @@ def test_a_schedule_is_optaxs():
 def test_a_warmup_beyond_the_budget_is_refused():
     said = "lr_warmup=84 must be below 84, the updates of the budget; use lr_warmup=8"
     with pytest.raises(ValueError, match=said):
-        wrapped(make_td3(1, HIDDEN), replace(CONFIG, env_steps=258, lr_warmup=84))
+        wrapped(make_td3(1, HIDDEN, critic=CRITIC), replace(CONFIG, env_steps=258, lr_warmup=84))
 
 
 def test_scheduled_updates_are_those_at_the_learning_rates_of_their_time():
@@ -199,7 +201,7 @@ def test_clipped_steps_are_those_of_optax(max_norm):
 
 
 def test_gradients_of_actor_and_critics_are_clipped_each_by_its_own_norm():
-    algorithm = wrapped(make_td3(1, HIDDEN), replace(CONFIG, max_grad_norm=1e-3))
+    algorithm = wrapped(make_td3(1, HIDDEN, critic=CRITIC), replace(CONFIG, max_grad_norm=1e-3))
     agent = algorithm.init(jax.random.key(0), Td3HParams(), 1)
     one = transition(1.0)._replace(obs=jnp.ones((4, 1)), action=jnp.zeros((4, 1)))
     minibatches = jax.tree.map(lambda x: jnp.stack([x, x]), one._replace(next_obs=one.obs))
@@ -217,7 +219,7 @@ def test_observations_a_thousand_times_as_large_are_learnt_from_only_if_normalis
     for normalize_obs in (False, True):
         train = make_train(
             batch(aiming(1000.0)),
-            make_td3(1, HIDDEN),
+            make_td3(1, HIDDEN, critic=CRITIC),
             replace(config, normalize_obs=normalize_obs, epochs=4),
         )
         keys = jax.random.split(jax.random.key(0), 3)
