@@ -70,6 +70,7 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(["q_samples", "steps", "svgd_steps"], _from(1, 2**10)),
     **dict.fromkeys(["mixture_components", "entropy_samples"], _from(1, 2**16)),
     "entropy_period": COUNT,
+    "bins": _from(2, 2**12),
     # Hyperparameters. Of beta, `diversity.check_beta` knows more: it depends on the actions.
     **dict.fromkeys(["actor_lr", "critic_lr", "svgd_lr", "alpha", "alpha_init"], POSITIVE),
     "alpha_lr": Range(0.0, FLOAT32, "at least 0 (0 fixes alpha)"),

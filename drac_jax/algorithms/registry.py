@@ -27,8 +27,9 @@ from drac_jax.algorithms.dacer import clip
 from drac_jax.diversity.distance import Diversity, all_pairs, check_beta, paired
 from drac_jax.diversity.pairwise import ARITHMETIC, GEOMETRIC
 from drac_jax.networks.columns import actor_seeing
-from drac_jax.networks.critics import TwinCritic, twin_critic
+from drac_jax.networks.critics import Layers, TwinCritic, twin_critic
 from drac_jax.networks.mlp import Precision, Style
+from drac_jax.networks.value_heads import NUMBER, ValueHead, histogram
 from drac_jax.types import Actor, Algorithm, EnvSpec
 
 MEANS = {"geometric": GEOMETRIC, "arithmetic": ARITHMETIC}
@@ -53,7 +54,19 @@ class NetworkOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiversityOptions(NetworkOptions):
+class CriticOptions(NetworkOptions):
+    """What critics of the expected return may be told."""
+
+    critic: Layers = "plain"  # a perceptron, or residual: SimBa's blocks, of hidden's one size
+    # What a critic learns: the return, or a histogram of `bins` over value_range, whose mean it is.
+    value: Literal["number", "histogram"] = "number"
+    # The lowest and the highest return, discounted, with a histogram.
+    value_range: tuple[float, float] | None = None
+    bins: int = 101
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiversityOptions(CriticOptions):
     """The static choices of DrAC with any actor: whatever changes a shape."""
 
     # Of the diversity: `paired` is the paper's, with num_samples = 2 pairs + 1.
@@ -92,7 +105,7 @@ class FlowOptions(DiversityOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SacOptions(NetworkOptions):
+class SacOptions(CriticOptions):
     """The static choices of SAC: those of its networks."""
 
 
@@ -108,14 +121,14 @@ class DacerOptions(NetworkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SqlOptions(NetworkOptions):
+class SqlOptions(CriticOptions):
     """The static choices of SQL. The amortized actor's latent is as long as an action."""
 
     particles: int = 32  # action samples of a state, in each of the update's three sets
 
 
 @dataclass(frozen=True, kw_only=True)
-class S2acOptions(NetworkOptions):
+class S2acOptions(CriticOptions):
     """The static choices of S2AC."""
 
     particles: int = 10  # action samples of a state
@@ -165,8 +178,17 @@ def _drac_of(spec: EnvSpec, actor: Actor, options: DiversityOptions) -> Algorith
     return make_drac(actor, diversity, _critic(spec, options), fraction)
 
 
-def _critic(spec: EnvSpec, options: NetworkOptions) -> TwinCritic:
-    return twin_critic(options.hidden, options.style, spec.critic_obs)
+def _critic(spec: EnvSpec, options: CriticOptions) -> TwinCritic:
+    shape = options.hidden, options.style, spec.critic_obs, options.critic
+    return twin_critic(*shape, _value_head(options))
+
+
+def _value_head(options: CriticOptions) -> ValueHead:
+    if options.value == "number":
+        return NUMBER
+    if options.value_range is None:
+        raise ValueError("value=histogram needs value_range, the lowest and the highest return")
+    return histogram(*options.value_range, options.bins)
 
 
 def make_gaussian(spec: EnvSpec, options: SacOptions) -> Algorithm:
@@ -205,7 +227,7 @@ def make_stein(spec: EnvSpec, options: S2acOptions) -> Algorithm:
     return make_s2ac(start, options.particles, options.svgd_steps, _critic(spec, options))
 
 
-def make_deterministic(spec: EnvSpec, options: NetworkOptions) -> Algorithm:
+def make_deterministic(spec: EnvSpec, options: CriticOptions) -> Algorithm:
     """Make TD3."""
     actor = spec.action_size, options.hidden, options.style, spec.actor_obs
     return make_td3(*actor, _critic(spec, options))
@@ -265,5 +287,5 @@ METHODS: dict[str, Method] = {
         check_hparams,
         acts_with_critics=True,
     ),
-    "td3": Method("TD3", NetworkOptions(), Td3HParams(), make_deterministic, check_hparams, 2),
+    "td3": Method("TD3", CriticOptions(), Td3HParams(), make_deterministic, check_hparams, 2),
 }

@@ -1,6 +1,6 @@
 """Twin critics: values, targets, loss and the slowly following target network."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,14 +8,19 @@ from flax import linen as nn
 
 from drac_jax.networks import optim
 from drac_jax.networks.columns import Columns, Seeing, seeing
-from drac_jax.networks.mlp import FLOAT32, Style, ensemble
+from drac_jax.networks.mlp import FLOAT32, MLP, Style, ensemble
+from drac_jax.networks.residual import ResidualMLP
+from drac_jax.networks.value_heads import NUMBER, ValueHead
 from drac_jax.types import Params, Trainable, Transition
+
+Layers = Literal["plain", "residual"]
 
 
 class TwinCritic(NamedTuple):
     """Two Q networks of the same shape, their parameters stacked on the first axis."""
 
     network: nn.Module | Seeing
+    head: ValueHead = NUMBER
 
     def init(self, key: jax.Array, obs_size: int, action_size: int) -> Params:
         """Draw parameters."""
@@ -23,14 +28,25 @@ class TwinCritic(NamedTuple):
 
     def apply(self, params: Params, obs: jax.Array, action: jax.Array) -> jax.Array:
         """Evaluate both. obs: [..., O]; action: [..., A]; leading axes broadcast. -> [..., 2]."""
-        return self.network.apply(params, obs, action)[..., 0, :]
+        return self.head.value(self.network.apply(params, obs, action))
 
 
 def twin_critic(
-    hidden: tuple[int, ...] = (256, 256), style: Style = FLOAT32, columns: Columns = None
+    hidden: tuple[int, ...] = (256, 256),
+    style: Style = FLOAT32,
+    columns: Columns = None,
+    layers: Layers = "plain",
+    head: ValueHead = NUMBER,
 ) -> TwinCritic:
-    """Make two independent Q(obs, action) perceptrons. columns: of obs, that they see."""
-    return TwinCritic(seeing(ensemble(2, (*hidden, 1), style), columns))
+    """Make two independent Q(obs, action) networks. columns: of obs, that they see; layers: those
+    of a perceptron, or `ResidualMLP`'s. Raises ValueError for residual layers of several sizes."""
+    if layers == "plain":
+        return TwinCritic(seeing(ensemble(2, MLP, (*hidden, head.outputs), style), columns), head)
+    if len({*hidden}) > 1:
+        raise ValueError(
+            f"hidden={hidden}: residual critics have layers of one size; use (256, 256)"
+        )
+    return TwinCritic(seeing(ensemble(2, ResidualMLP, hidden, head.outputs, style), columns), head)
 
 
 PERCEPTRONS = twin_critic()  # the paper's
@@ -44,9 +60,9 @@ def td_target(batch: Transition, gamma: jax.Array | float, next_value: jax.Array
 def td_loss(
     params: Params, critic: TwinCritic, batch: Transition, target: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Compute the sum of both critics' mean squared errors, and q: [B, 2]."""
-    q = critic.apply(params, batch.obs, batch.action)
-    return jnp.square(q - target[:, None]).mean(axis=0).sum(), q
+    """Compute the sum of both critics' losses, mean squared errors of numbers, and q: [B, 2]."""
+    out = critic.network.apply(params, batch.obs, batch.action)
+    return critic.head.loss(out, target), critic.head.value(out)
 
 
 def regress(

@@ -12,7 +12,7 @@ from flax import linen as nn
 
 from drac_jax.networks import critics, optim
 from drac_jax.networks.columns import Columns, Seeing, seeing
-from drac_jax.networks.mlp import FLOAT32, Style, ensemble
+from drac_jax.networks.mlp import FLOAT32, MLP, Style, ensemble
 from drac_jax.types import Params, Trainable, Transition
 
 CLIP = 3.0  # standard deviations, of a sampled return and of its error
@@ -54,7 +54,7 @@ def distributional_twin(
 ) -> DistributionalTwin:
     """Make two independent perceptrons of (obs, action) with two outputs each. columns: of obs,
     that they see."""
-    return DistributionalTwin(seeing(ensemble(2, (*hidden, 2), style), columns))
+    return DistributionalTwin(seeing(ensemble(2, MLP, (*hidden, 2), style), columns))
 
 
 def td_target(

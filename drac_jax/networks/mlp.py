@@ -157,17 +157,17 @@ class MLP(nn.Module):
         return PartsDense(self.features[-1], self.style)(*parts)
 
 
-def ensemble(size: int, features: tuple[int, ...], style: Style = FLOAT32) -> nn.Module:
-    """Make `size` independent MLPs of the same inputs; outputs are stacked on the last axis."""
+def ensemble(size: int, network: type[nn.Module], *fields: Any) -> nn.Module:
+    """Make `size` independent networks of the same inputs; outputs are stacked on the last axis."""
     members = nn.vmap(
-        MLP,
+        network,
         variable_axes={"params": 0},
         split_rngs={"params": True},
         in_axes=None,
         out_axes=-1,
         axis_size=size,
     )
-    return members(features, style)
+    return members(*fields)
 
 
 def timestep_embedding(t: np.ndarray, size: int) -> np.ndarray:

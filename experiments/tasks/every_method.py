@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from drac_jax.algorithms import DacerHParams, DracHParams, S2acHParams, SacHParams, SqlHParams
-from drac_jax.algorithms.registry import METHODS, DacerOptions, DiversityOptions, NetworkOptions
+from drac_jax.algorithms.registry import METHODS, DacerOptions, DiversityOptions
 from drac_jax.runs.setup.experiment import Experiment, RunConfig
 from drac_jax.training.schedule import TrainConfig
 
@@ -19,7 +19,7 @@ class Setting:
 
     hparams: its floats; those of the loop follow the preset. None: those of the amortized actor,
     for another actor of DrAC. options: static choices, the method's defaults where None; those of
-    the networks, and of DrAC's diversity, follow the preset. paper: the values of the preset
+    networks, critics and DrAC's diversity follow the preset. paper: the values of the preset
     `paper`, where they are others. grid: the temperatures that it trains at by itself.
     """
 
@@ -82,8 +82,8 @@ def _defaults(method: str) -> Setting:
 
 def _config(config: RunConfig, method: str, setting: Setting) -> RunConfig:
     options = setting.options or METHODS[method].options
-    kind = DiversityOptions if isinstance(options, DiversityOptions) else NetworkOptions
-    shared = {one.name: getattr(config.algorithm, one.name) for one in fields(kind)}
+    names = [one.name for one in fields(DiversityOptions) if hasattr(options, one.name)]
+    shared = {name: getattr(config.algorithm, name) for name in names}
     config = replace(
         config,
         algorithm=replace(options, **shared),

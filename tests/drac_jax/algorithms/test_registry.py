@@ -58,6 +58,8 @@ def test_methods_of_a_task_share_its_loop(name):
         ("dacer", {"entropy_period": 0}, "entropy_period=0"),
         ("sql", {"particles": 1}, "particles=1"),
         ("s2ac", {"particles": 0}, "particles=0"),
+        ("sac", {"value": "histogram"}, "needs value_range"),
+        ("td3", {"critic": "residual", "hidden": (8, 4)}, r"use \(256, 256\)"),
         ("s2ac", {"svgd_steps": 0}, "svgd_steps=0"),
     ],
 )
