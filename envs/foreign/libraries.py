@@ -10,8 +10,6 @@ from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-import jax
-
 from envs.foreign import signatures
 from envs.foreign.randomised_model import Draw, RandomisedModel
 from envs.foreign.signatures import Option, Options
@@ -73,10 +71,13 @@ def _make_playground(name: str, options: dict[str, Any]) -> Any:
     options = dict(options)
     draw = _randomiser(registry, name) if options.pop("randomise", False) else None
     given = {key: list(v) if isinstance(v, tuple) else v for key, v in options.items()}
-    # Their default, warp, needs CUDA.
     if given.get("impl", "auto") == "auto":
-        given.pop("impl", None)
-        given |= {} if jax.default_backend() == "gpu" else {"impl": "jax"}
+        given["impl"] = "jax"  # theirs is warp
+    if given["impl"] == "warp":
+        raise ValueError(
+            "impl='warp' keeps the contacts of all environments in one list, and an autoreset "
+            "replaces the state of one; use impl='jax'"
+        )
     try:
         env = registry.load(name, config_overrides=given)
     except subprocess.CalledProcessError as error:  # of git
@@ -96,7 +97,7 @@ def _randomiser(registry: Any, name: str) -> Draw:
 def _options_of_playground(name: str) -> Options:
     options = signatures.of_config(_playground(name).get_default_config(name))
     if "impl" in options:
-        options["impl"] = Option(str, "auto", "engine: jax, warp, or what suits the device")
+        options["impl"] = Option(str, "auto", "engine: auto and jax are MJX's own; warp is refused")
     about = "draw a model for each initial state, by Playground's own randomiser"
     return {**options, "randomise": Option(bool, False, about)}
 
