@@ -14,6 +14,11 @@ from envs.foreign.randomised_model import MODEL_KEY, RandomisedModel
 
 NUM_ENVS, STEPS = 3, 4
 NO_PLAYGROUND = "the extra `playground` is not installed"
+# What Playground's randomisers of robots draw, each some of them.
+FIELDS = (
+    *("geom_friction", "pair_friction", "dof_frictionloss", "dof_armature"),
+    *("body_ipos", "body_mass", "qpos0"),
+)
 ROBOTS = ("Go1JoystickFlatTerrain", "G1JoystickFlatTerrain")
 
 
@@ -93,14 +98,37 @@ def test_randomisation_is_off_by_default_and_told_where_there_is_none():
 
 
 @pytest.fixture(scope="module", params=ROBOTS)
-def played(request):
-    """Play a robot of Playground with random actions, by ours and by Playground's own wrapper with
-    the same models. -> the states of both, and ours after one step with models of other keys."""
-    playground = pytest.importorskip("mujoco_playground", reason=NO_PLAYGROUND)
+def robot(request):
+    """-> a robot's environment, and its randomiser."""
+    registry = pytest.importorskip("mujoco_playground", reason=NO_PLAYGROUND).registry
     if not import_module("mujoco_playground._src.mjx_env").MENAGERIE_PATH.exists():
         pytest.skip("the robots of MuJoCo Menagerie are not here")
-    env = playground.registry.load(request.param, config_overrides={"impl": "jax"})
-    draw = playground.registry.get_domain_randomizer(request.param)
+    env = registry.load(request.param, config_overrides={"impl": "jax"})
+    return env, registry.get_domain_randomizer(request.param)
+
+
+@pytest.mark.heavy
+def test_a_robot_is_given_every_field_that_its_randomiser_draws(robot, monkeypatch):
+    env, draw = robot
+    zero = jnp.zeros(())
+    monkeypatch.setattr(env, "reset", lambda rng: State(env.mjx_model, zero, zero, zero, {}))
+    state = RandomisedModel(env, draw).reset(raw_keys()[0])
+    drawn, axes = draw(env.mjx_model, state.info[MODEL_KEY][None])
+    given = {name for name in FIELDS if getattr(axes, name) == 0}
+    assert len(given) >= 5
+    for name in FIELDS:
+        own, new = getattr(env.mjx_model, name), getattr(state.data, name)
+        expected = getattr(drawn, name)[0] if name in given else own
+        np.testing.assert_array_equal(new, expected)
+        assert np.array_equal(new, own) == (name not in given)
+
+
+@pytest.fixture(scope="module")
+def played(robot):
+    """Play a robot of Playground with random actions, by ours and by Playground's own wrapper with
+    the same models. -> the states of both, and ours after one step with models of other keys."""
+    env, draw = robot
+    playground = import_module("mujoco_playground")
     reset_keys, model_keys = jnp.moveaxis(jax.vmap(jax.random.split)(raw_keys()), 1, 0)
     ours = RandomisedModel(env, draw)
     theirs = playground.wrapper.BraxDomainRandomizationVmapWrapper(
