@@ -10,9 +10,8 @@ from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-import jax
-
 from envs.foreign import signatures
+from envs.foreign.randomised_model import Draw, RandomisedModel
 from envs.foreign.signatures import Option, Options
 
 BRAX_MAX_STEPS = 1000  # brax.envs.create's episode_length, for every environment
@@ -69,25 +68,38 @@ def _playground(name: str) -> Any:
 
 def _make_playground(name: str, options: dict[str, Any]) -> Any:
     registry = _playground(name)
+    options = dict(options)
+    draw = _randomiser(registry, name) if options.pop("randomise", False) else None
     given = {key: list(v) if isinstance(v, tuple) else v for key, v in options.items()}
-    # Their default, warp, needs CUDA.
     if given.get("impl", "auto") == "auto":
-        given.pop("impl", None)
-        given |= {} if jax.default_backend() == "gpu" else {"impl": "jax"}
+        given["impl"] = "jax"  # theirs is warp
+    if given["impl"] == "warp":
+        raise ValueError(
+            "impl='warp' keeps the contacts of all environments in one list, and an autoreset "
+            "replaces the state of one; use impl='jax'"
+        )
     try:
-        return registry.load(name, config_overrides=given)
+        env = registry.load(name, config_overrides=given)
     except subprocess.CalledProcessError as error:  # of git
         raise ValueError(
             "MuJoCo Playground clones its robots from GitHub when the first is made, and git "
             f"failed; try again where the network reaches it ({error})"
         ) from error
+    return env if draw is None else RandomisedModel(env, draw)
+
+
+def _randomiser(registry: Any, name: str) -> Draw:
+    if (draw := registry.get_domain_randomizer(name)) is None:
+        raise ValueError(f"randomise=True: Playground has no randomiser of {name}; leave it out")
+    return draw
 
 
 def _options_of_playground(name: str) -> Options:
     options = signatures.of_config(_playground(name).get_default_config(name))
     if "impl" in options:
-        options["impl"] = Option(str, "auto", "engine: jax, warp, or what suits the device")
-    return options
+        options["impl"] = Option(str, "auto", "engine: auto and jax are MJX's own; warp is refused")
+    about = "draw a model for each initial state, by Playground's own randomiser"
+    return {**options, "randomise": Option(bool, False, about)}
 
 
 def _make_gymnasium(name: str, options: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from flax import struct
 import envs
 from drac_jax.types import Environment
 from envs import contract
+from envs.foreign.libraries import LIBRARIES
 from tests.support import toys
 
 
@@ -89,6 +90,14 @@ def test_a_playground_environment_keeps_the_contract():
     env = envs.make("playground:CartpoleBalance", max_steps=40)
     assert problems(contract.make_subject(env)) == []
     check_looks(env)
+
+
+def test_playground_is_stepped_by_mjx_itself_and_not_by_warp():
+    pytest.importorskip("mujoco_playground", reason="the extra `playground` is not installed")
+    made = LIBRARIES["playground"].make("CartpoleBalance", {"impl": "auto"})
+    assert made.mjx_model.impl.value == "jax"
+    with pytest.raises(ValueError, match="impl='warp' keeps .* in one list.*; use impl='jax'"):
+        envs.make("playground:CartpoleBalance", impl="warp")
 
 
 def check_looks(env: Environment) -> None:
