@@ -172,7 +172,7 @@ def from_dict(default: Any, saved: Any) -> Any:
     if not dataclasses.is_dataclass(default) or isinstance(default, type):
         if isinstance(default, Mapping):
             return {name: tuple(values) for name, values in saved.items()}
-        return tuple(saved) if isinstance(default, tuple) else saved
+        return tuple(saved) if isinstance(saved, list) else saved
     fields = dataclasses.fields(default)
     if unknown := set(saved) - {f.name for f in fields}:
         raise ValueError(f"field {sorted(unknown)[0]!r} of the saved configuration is unknown")

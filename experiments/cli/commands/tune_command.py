@@ -177,6 +177,9 @@ def _folder(asked: Tune, identity: Mapping[str, Any]) -> Path:
         return folder
     kept = run_folder.read_json(path)
     saved = {name: kept[name] for name in identity if name in kept}
+    # A field that is newer than the study has its default there.
+    default = find(asked.experiment).config(asked.preset)
+    saved["config"] = exp.to_dict(exp.from_dict(default, saved["config"]))
     if found := exp.differences(saved, dict(identity)):
         raise ValueError(f"a study keeps its values: {'; '.join(found)}; name another with --study")
     return folder
