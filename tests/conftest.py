@@ -16,7 +16,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         config.stash[FOLDER] = tempfile.TemporaryDirectory(prefix="drac_jax_tests_")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = config.stash[FOLDER].name
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.02")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

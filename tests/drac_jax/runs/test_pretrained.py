@@ -29,7 +29,8 @@ def folder_of(name: str):
 
 def test_there_are_policies_and_they_are_small():
     mazes = {f"pointmaze_{layout}_amortized" for layout in ("simple", "medium", "hard")}
-    assert mazes | {"multigoal_amortized"} <= set(NAMES)
+    others = {"multigoal_amortized", "multigoal_flow", "hopper_amortized"}
+    assert mazes | others <= set(NAMES)
     files = [path for name in NAMES for path in folder_of(name).iterdir()]
     assert sum(path.stat().st_size for path in files) <= MOST_BYTES
 
