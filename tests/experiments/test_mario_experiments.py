@@ -26,6 +26,7 @@ def test_every_method_of_the_paper_trains_at_its_three_temperatures():
     assert grids == {
         "amortized": beta,
         "diffusion": beta,
+        "flow": beta,  # not of the paper, as the amortized actor
         "sac": entropy,
         "dacer": entropy,
         "sql": {"alpha": (0.05, 0.175, 0.3)},
