@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, Suppress, arg
 
 from drac_jax import ranges
+from drac_jax.runs import saved_agent
 from drac_jax.runs.execution.stopping import Interrupted, Stop
 from drac_jax.runs.hardware import machine
 from drac_jax.runs.setup import experiment as exp
@@ -175,11 +176,10 @@ def _folder(asked: Tune, identity: Mapping[str, Any]) -> Path:
             raise ValueError(f"{folder} is not a study's folder: it has no {run_folder.CONFIG}")
         run_folder.write_json(path, {**identity, **machine.environment_facts()})
         return folder
-    kept = run_folder.read_json(path)
+    kept = saved_agent.read_identity(path)
     saved = {name: kept[name] for name in identity if name in kept}
-    # A field that is newer than the study has its default there.
-    default = find(asked.experiment).config(asked.preset)
-    saved["config"] = exp.to_dict(exp.from_dict(default, saved["config"]))
+    config = saved_agent.config_of(find(kept["experiment"]), kept)
+    saved["config"] = exp.to_dict(config)  # a field newer than the study has its default
     if found := exp.differences(saved, dict(identity)):
         raise ValueError(f"a study keeps its values: {'; '.join(found)}; name another with --study")
     return folder
