@@ -29,11 +29,6 @@ class Setting:
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
-def diffusion(beta: float, paper_beta: float | None = None) -> Setting:
-    """State the diffusion actor's beta."""
-    return Setting(DracHParams(beta=beta), paper=Setting(DracHParams(beta=paper_beta or beta)))
-
-
 def every_method(amortized: Experiment, settings: Mapping[str, Setting]) -> list[Experiment]:
     """Offer a task of the amortized actor, `<domain>_amortized`, to the other methods as well:
     the same environment, loop and evaluation. A method without a setting has its own defaults."""
@@ -60,7 +55,7 @@ def every_method(amortized: Experiment, settings: Mapping[str, Setting]) -> list
 def maze_settings(layout: str) -> dict[str, Setting]:
     """State the paper's values of the two mazes, point and ant."""
     return {
-        "diffusion": diffusion(beta=0.8),
+        "diffusion": Setting(DracHParams(beta=0.8)),
         "sac": Setting(SacHParams(target_entropy=1.0)),
         "dacer": Setting(
             DacerHParams(target_entropy=1.0),

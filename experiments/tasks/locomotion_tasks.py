@@ -9,7 +9,7 @@ from drac_jax.algorithms.registry import DracOptions
 from drac_jax.runs.setup.experiment import EvalConfig, Experiment, RunConfig
 from drac_jax.training.schedule import TrainConfig
 from drac_jax.types import Environment
-from experiments.tasks.every_method import Setting, diffusion, every_method
+from experiments.tasks.every_method import Setting, every_method
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
 def _settings(name: str, actions: int) -> dict[str, Setting]:
     """State the paper's values of the other methods."""
     return {
-        "diffusion": diffusion(beta=0.2),
+        "diffusion": Setting(DracHParams(beta=0.2)),
         "sac": Setting(SacHParams(target_entropy=-actions)),
         "dacer": Setting(
             DacerHParams(

@@ -9,7 +9,7 @@ from drac_jax.algorithms.registry import DracOptions
 from drac_jax.runs.setup.experiment import EvalConfig, Experiment, RunConfig
 from drac_jax.training.schedule import TrainConfig
 from drac_jax.types import Environment
-from experiments.tasks.every_method import Setting, diffusion, every_method
+from experiments.tasks.every_method import Setting, every_method
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,6 @@ EXPERIMENTS = every_method(
         presets={"paper": PAPER, "default": DEFAULT, "fast": FAST},
     ),
     {
-        "diffusion": diffusion(beta=0.7, paper_beta=0.2),
         "sac": Setting(
             SacHParams(target_entropy=1.0), paper=Setting(SacHParams(target_entropy=-2.0))
         ),
