@@ -30,9 +30,7 @@ from drac_jax.algorithms import coefficient
 from drac_jax.algorithms.agent import acting, init_networks
 from drac_jax.diversity import mixture_entropy
 from drac_jax.networks import critics, distributional, optim
-from drac_jax.networks.columns import Columns
 from drac_jax.networks.distributional import DistributionalTwin
-from drac_jax.networks.mlp import FLOAT32, Style
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 
 MODE_SAMPLES = 16
@@ -94,20 +92,17 @@ def make_dacer(
     mixture_components: int = 3,
     entropy_samples: int = 200,
     entropy_period: int = 10_000,
-    critic_hidden: tuple[int, ...] = (256, 256),
-    style: Style = FLOAT32,
-    critic_obs: Columns = None,
+    critic: DistributionalTwin = distributional.PERCEPTRONS,
 ) -> Algorithm:
-    """Make DACER of an actor; two updates a call, so it needs an even number of updates.
+    """Make DACER of an actor and critics; two updates a call, so their number must be even.
 
     squash: keeps the noisy action in the box, `clip` or, in the paper's mazes, `jnp.tanh`;
     mixture_components: 3, in mazes 4 or 8; entropy_samples: actions of each state that they are
     fitted to; entropy_period: updates between two alpha steps, in mazes 300. An alpha step samples
     B * entropy_samples actions: 142 GFLOP at the paper's sizes and A = 8, as much as 62 updates.
-    critic_obs: the columns of obs that the critics see. Raises ValueError as `check` does.
+    Raises ValueError as `check` does.
     """
     check(mixture_components, entropy_samples, entropy_period)
-    critic = distributional.distributional_twin(critic_hidden, style, critic_obs)
     nets = DacerNetworks(actor, critic, squash)
 
     latent = partial(draw, actor)

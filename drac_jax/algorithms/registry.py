@@ -28,6 +28,7 @@ from drac_jax.diversity.distance import Diversity, all_pairs, check_beta, paired
 from drac_jax.diversity.pairwise import ARITHMETIC, GEOMETRIC
 from drac_jax.networks.columns import actor_seeing
 from drac_jax.networks.critics import Layers, TwinCritic, twin_critic
+from drac_jax.networks.distributional import distributional_twin
 from drac_jax.networks.mlp import Precision, Style
 from drac_jax.networks.value_heads import NUMBER, ValueHead, histogram
 from drac_jax.types import Actor, Algorithm, EnvSpec
@@ -179,8 +180,8 @@ def _drac_of(spec: EnvSpec, actor: Actor, options: DiversityOptions) -> Algorith
 
 
 def _critic(spec: EnvSpec, options: CriticOptions) -> TwinCritic:
-    shape = options.hidden, options.style, spec.critic_obs, options.critic
-    return twin_critic(*shape, _value_head(options))
+    head = _value_head(options)
+    return twin_critic(options.hidden, options.style, spec.critic_obs, options.critic, head)
 
 
 def _value_head(options: CriticOptions) -> ValueHead:
@@ -207,9 +208,7 @@ def make_noisy_diffusion(spec: EnvSpec, options: DacerOptions) -> Algorithm:
         options.mixture_components,
         options.entropy_samples,
         options.entropy_period,
-        options.hidden,
-        options.style,
-        spec.critic_obs,
+        distributional_twin(options.hidden, options.style, spec.critic_obs),
     )
 
 
@@ -229,8 +228,8 @@ def make_stein(spec: EnvSpec, options: S2acOptions) -> Algorithm:
 
 def make_deterministic(spec: EnvSpec, options: CriticOptions) -> Algorithm:
     """Make TD3."""
-    actor = spec.action_size, options.hidden, options.style, spec.actor_obs
-    return make_td3(*actor, _critic(spec, options))
+    critic = _critic(spec, options)
+    return make_td3(spec.action_size, options.hidden, options.style, spec.actor_obs, critic)
 
 
 def make_diversity(options: DiversityOptions) -> Diversity:

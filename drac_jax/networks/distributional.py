@@ -57,6 +57,9 @@ def distributional_twin(
     return DistributionalTwin(seeing(ensemble(2, MLP, (*hidden, 2), style), columns))
 
 
+PERCEPTRONS = distributional_twin()  # the paper's
+
+
 def td_target(
     batch: Transition, gamma: jax.Array | float, next_heads: Heads, noise: jax.Array
 ) -> Target:

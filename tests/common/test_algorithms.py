@@ -26,6 +26,7 @@ from drac_jax.algorithms import (
 )
 from drac_jax.diversity.distance import Diversity, all_pairs, paired
 from drac_jax.networks.critics import twin_critic
+from drac_jax.networks.distributional import distributional_twin
 from drac_jax.runs.storage.checkpoint import Checkpoints
 from drac_jax.training.loop import make_train
 from drac_jax.training.schedule import TrainConfig
@@ -78,7 +79,7 @@ CASES = [
     Case(
         "dacer",
         lambda action_size: make_dacer(
-            diffusion(action_size, 5, HIDDEN), entropy_samples=8, critic_hidden=HIDDEN
+            diffusion(action_size, 5, HIDDEN), entropy_samples=8, critic=distributional_twin(HIDDEN)
         ),
         DacerHParams(),
         frozen={"alpha_init": 1e-6, "alpha_lr": 1e-9, "actor_lr": 1e-9, "reward_scale": 1.0},

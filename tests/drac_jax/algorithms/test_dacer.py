@@ -5,11 +5,12 @@ import pytest
 
 from drac_jax.actors import diffusion
 from drac_jax.algorithms import DacerHParams, dacer, make_dacer
+from drac_jax.networks.distributional import distributional_twin
 from drac_jax.types import Transition
 
 OBS, SIZE = 3, 2
 ACTOR = diffusion(SIZE, 3, (8, 8))
-SMALL = {"entropy_samples": 20, "critic_hidden": (8, 8)}
+SMALL = {"entropy_samples": 20, "critic": distributional_twin((8, 8))}
 
 
 CLIPPED, SQUASHED = (make_dacer(ACTOR, squash, **SMALL) for squash in (dacer.clip, jnp.tanh))
@@ -55,7 +56,9 @@ def test_alpha_grows_while_the_entropy_is_below_its_target(target, grows):
 def test_entropy_samples_carry_the_exploration_noise():
     """A policy that is otherwise almost deterministic has the entropy of its noise."""
     still = ACTOR._replace(latent=lambda key, shape: jnp.zeros((*shape, 3, SIZE)))
-    algorithm = make_dacer(still, lambda action: action, 1, 2000, critic_hidden=(8, 8))
+    algorithm = make_dacer(
+        still, lambda action: action, 1, 2000, critic=distributional_twin((8, 8))
+    )
     agent = agent_of(alpha_init=2.0, noise_scale=0.1)
     metrics = jax.jit(algorithm.slow_update)(agent, minibatch(3), jax.random.key(4))[1]
     expected = SIZE * (0.5 * np.log(2.0 * np.pi * np.e) + np.log(0.2))
