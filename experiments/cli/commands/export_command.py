@@ -9,6 +9,7 @@ from tyro.conf import Positional
 from drac_jax import ranges
 from drac_jax.runs.export import policy_file
 from drac_jax.runs.export.policy_file import Exported
+from drac_jax.runs.pretrained import shipped
 from experiments.cli.options import parsing
 
 
@@ -19,7 +20,7 @@ class Export:
     Example: python -m experiments export runs/ant_amortized/<id> --to numpy
     """
 
-    folder: Positional[Path]  # of the run
+    folder: Positional[Path]  # of the run, or pretrained:NAME
     # onnx: for any ONNX runtime (extra `export`); jax: StableHLO, for CPU and CUDA; numpy: an .npz
     # with a loader of a page that needs NumPy alone.
     to: Literal["onnx", "jax", "numpy"]
@@ -35,9 +36,8 @@ def export(words: list[str], began: float) -> int:
         raise ValueError(f"export needs the folder of a run: {parsing.PROGRAM} export FOLDER")
     asked = parsing.parse(Export, words, f"{parsing.PROGRAM} export")
     ranges.check_number("member", asked.member, "--member")
-    done = policy_file.export(
-        asked.folder, asked.to, asked.member, asked.mode, asked.out, asked.force
-    )
+    folder = shipped.copied(str(asked.folder))
+    done = policy_file.export(folder, asked.to, asked.member, asked.mode, asked.out, asked.force)
     print(describe(done))
     return 0
 

@@ -57,6 +57,15 @@ def test_file_has_what_is_acted_upon_and_no_more(name):
         assert set(file.files) == pack_run.acted_upon(algorithm, agent, size)
 
 
+def test_a_policy_of_the_package_is_exported_beside_the_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = command("export", "pretrained:multigoal_flow", "--to", "numpy")
+    assert outcome.code == 0, outcome.said
+    files = tmp_path / "runs" / "pretrained" / "multigoal_flow" / "export"
+    assert {path.name for path in files.iterdir()} == {"member_0_sample.npz", "numpy_policy.py"}
+    assert not (folder_of("multigoal_flow") / "export").exists()
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", NAMES)
 def test_policy_reaches_what_its_source_says(name):
