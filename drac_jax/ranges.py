@@ -66,7 +66,7 @@ RANGES: dict[str, Range] = {
     "stop_share": FRACTION,
     # Methods. What is unrolled, or grows as a square, is bounded closer.
     **dict.fromkeys(["hidden", "latent_size"], _from(1, 2**16)),
-    **dict.fromkeys(["num_samples", "particles"], _from(2, 2**10)),
+    **dict.fromkeys(["num_samples", "particles", "candidates"], _from(2, 2**10)),
     **dict.fromkeys(["q_samples", "steps", "svgd_steps"], _from(1, 2**10)),
     **dict.fromkeys(["mixture_components", "entropy_samples"], _from(1, 2**16)),
     "entropy_period": COUNT,

@@ -1,5 +1,6 @@
 """The diffusion actor: a chain of denoising steps from Gaussian noise to an action."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 
 from drac_jax.actors import step_network
 from drac_jax.actors.step_network import StepNetwork
+from drac_jax.networks.columns import Columns, actor_seeing, cut
 from drac_jax.networks.mlp import FLOAT32, MLP, Style, timestep_embedding
 from drac_jax.types import Actor, Params
 
@@ -36,6 +38,18 @@ class Networks(NamedTuple):
     step: StepNetwork
 
 
+class Denoiser(NamedTuple):
+    """A diffusion actor with the parts that are regressed on instead of differentiated through.
+
+    predict: (params, obs [B, O], x [B, A], at [B]) -> the noise in x [B, A], each row at its own
+    step, integers, 0 the least noisy.
+    """
+
+    actor: Actor
+    predict: Callable[[Params, jax.Array, jax.Array, jax.Array], jax.Array]
+    schedule: Schedule
+
+
 def diffusion(
     action_size: int,
     steps: int = 20,
@@ -57,10 +71,7 @@ def diffusion(
     """
     if steps < 1:
         raise ValueError(f"steps={steps} must be at least 1; the paper uses 20")
-    networks = Networks(
-        MLP((2 * EMBEDDING_SIZE, EMBEDDING_SIZE), style._replace(layer_norm=False)),
-        step_network.make(hidden, action_size, style),
-    )
+    networks = make_networks(action_size, hidden, style)
 
     def init(key: jax.Array, obs_size: int) -> Params:
         time_key, first_key, rest_key = jax.random.split(key, 3)
@@ -77,14 +88,45 @@ def diffusion(
     return Actor(action_size, init, latent, apply, "normal")
 
 
+def make_networks(action_size: int, hidden: tuple[int, ...], style: Style) -> Networks:
+    """Make what predicts the noise, of the actor of these sizes."""
+    time = MLP((2 * EMBEDDING_SIZE, EMBEDDING_SIZE), style._replace(layer_norm=False))
+    return Networks(time, step_network.make(hidden, action_size, style))
+
+
+def denoiser(
+    action_size: int,
+    steps: int = 20,
+    hidden: tuple[int, ...] = (256, 256),
+    style: Style = FLOAT32,
+    columns: Columns = None,
+) -> Denoiser:
+    """Make `diffusion` with its parts. columns: of obs, that it sees. Raises ValueError for
+    steps < 1."""
+    actor = actor_seeing(diffusion(action_size, steps, hidden, style=style), columns)
+    networks = make_networks(action_size, hidden, style)
+
+    def predict(params: Params, obs: jax.Array, x: jax.Array, at: jax.Array) -> jax.Array:
+        time_parts, evaluate = _prepare(networks, steps, params, cut(obs, columns))
+        return evaluate(x, time_parts[at])
+
+    return Denoiser(actor, predict, schedule(steps))
+
+
+def _prepare(
+    networks: Networks, steps: int, params: Params, obs: jax.Array
+) -> tuple[jax.Array, Callable[[jax.Array, jax.Array], jax.Array]]:
+    times = jnp.asarray(timestep_embedding(np.arange(steps), EMBEDDING_SIZE), obs.dtype)
+    embedded = networks.time.apply(params["time"], times)
+    return step_network.prepare(networks.step, params, obs, embedded)
+
+
 def chain(
     networks: Networks, params: Params, obs: jax.Array, z: jax.Array, remat: bool
 ) -> jax.Array:
     """Denoise z[..., 0, :] to an action, in as many steps as z has."""
     steps, action_size = z.shape[-2:]
-    times = timestep_embedding(np.arange(steps), EMBEDDING_SIZE)
-    embedded = networks.time.apply(params["time"], jnp.asarray(times, z.dtype))
-    time_parts, evaluate = step_network.prepare(networks.step, params, obs, embedded)
+    time_parts, evaluate = _prepare(networks, steps, params, obs)
 
     def denoise(x: jax.Array, at: tuple) -> tuple[jax.Array, None]:
         coefficients, part, noise = at

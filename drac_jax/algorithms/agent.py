@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from drac_jax.networks import optim
-from drac_jax.types import Params, Trainable
+from drac_jax.networks import critics, optim
+from drac_jax.types import Actor, Params, Trainable
+
+MODE_SAMPLES = 16
 
 
 class Networks(NamedTuple):
@@ -29,6 +31,18 @@ def acting(
         return decide(agent, obs, latent(key, obs.shape[:-1]))
 
     return act
+
+
+def best_of_samples(actor: Actor, critic: critics.TwinCritic) -> Callable[..., jax.Array]:
+    """Make an algorithm's `mode`: the action of the highest min Q among samples of fixed
+    latents."""
+
+    def mode(agent: Any, obs: jax.Array) -> jax.Array:
+        latents = actor.latent(jax.random.key(0), (MODE_SAMPLES, 1))
+        actions = actor.apply(agent.actor.params, obs, latents)
+        return critics.best_of(agent.critic.params, critic, obs, actions)
+
+    return mode
 
 
 def init_networks(key: jax.Array, actor: Any, critic: Any, hparams: Any, obs_size: int) -> Networks:

@@ -26,10 +26,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from drac_jax.algorithms import coefficient
 from drac_jax.algorithms.agent import acting, init_networks
 from drac_jax.diversity import mixture_entropy
-from drac_jax.networks import critics, distributional, optim
+from drac_jax.networks import coefficient, critics, distributional, optim
 from drac_jax.networks.distributional import DistributionalTwin
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 

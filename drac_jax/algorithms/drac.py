@@ -20,13 +20,10 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from drac_jax.algorithms import coefficient
-from drac_jax.algorithms.agent import acting, init_networks
+from drac_jax.algorithms.agent import acting, best_of_samples, init_networks
 from drac_jax.diversity.distance import Diversity, as_beta, target_diversity
-from drac_jax.networks import critics, optim
+from drac_jax.networks import coefficient, critics, optim
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
-
-MODE_SAMPLES = 16
 
 
 @struct.dataclass
@@ -93,9 +90,6 @@ def make_drac(
     def decide(agent: DracAgent, obs: jax.Array, z: Any) -> jax.Array:
         return actor.apply(agent.actor.params, obs, z)
 
-    def mode(agent: DracAgent, obs: jax.Array) -> jax.Array:
-        return best_of_samples(agent, nets, obs)
-
     def update(
         agent: DracAgent, minibatches: Transition, key: jax.Array
     ) -> tuple[DracAgent, Metrics]:
@@ -103,7 +97,8 @@ def make_drac(
         latents = actor.latent(key, (2, diversity.num_samples, *batch.reward.shape))
         return update_step(agent, nets, batch, latents)
 
-    act, laws = acting(actor.latent, decide), (actor.law,)
+    act, mode = acting(actor.latent, decide), best_of_samples(actor, critic)
+    laws = (actor.law,)
     return Algorithm(init, act, mode, update, latent=actor.latent, decide=decide, laws=laws)
 
 
@@ -241,10 +236,3 @@ def actor_loss(
     """Compute -(min_i Q_i + alpha D), means over the states of each, and the mean D."""
     q, d = value_and_diversity(critic_params, nets, obs, actions)
     return -(q.mean() + alpha * d.mean()), d.mean()
-
-
-def best_of_samples(agent: DracAgent, nets: DracNetworks, obs: jax.Array) -> jax.Array:
-    """Pick the action of the highest min Q among samples of fixed latents. [E, O] -> [E, A]."""
-    latents = nets.actor.latent(jax.random.key(0), (MODE_SAMPLES, 1))
-    actions = nets.actor.apply(agent.actor.params, obs, latents)
-    return critics.best_of(agent.critic.params, nets.critic, obs, actions)

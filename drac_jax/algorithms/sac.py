@@ -18,9 +18,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from drac_jax.actors.gaussian_actor import Gaussian
-from drac_jax.algorithms import coefficient
 from drac_jax.algorithms.agent import acting, init_networks
-from drac_jax.networks import critics, optim
+from drac_jax.networks import coefficient, critics, optim
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
 
 

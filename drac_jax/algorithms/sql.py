@@ -21,13 +21,11 @@ from typing import Any, NamedTuple
 import jax
 from flax import struct
 
-from drac_jax.algorithms.agent import acting, init_networks
+from drac_jax.algorithms.agent import acting, best_of_samples, init_networks
 from drac_jax.diversity import rbf_kernel
 from drac_jax.networks import critics, optim
 from drac_jax.networks.mlp import in_parts
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
-
-MODE_SAMPLES = 16
 
 
 @struct.dataclass
@@ -72,17 +70,13 @@ def make_sql(
     def decide(agent: SqlAgent, obs: jax.Array, z: Any) -> jax.Array:
         return actor.apply(agent.actor.params, obs, z)
 
-    def mode(agent: SqlAgent, obs: jax.Array) -> jax.Array:
-        latents = actor.latent(jax.random.key(0), (MODE_SAMPLES, 1))
-        actions = actor.apply(agent.actor.params, obs, latents)
-        return critics.best_of(agent.critic.params, nets.critic, obs, actions)
-
     def update(agent: SqlAgent, minibatches: Transition, key: jax.Array) -> tuple:
         batch = jax.tree.map(lambda x: x[0], minibatches)
         latents = actor.latent(key, (3, particles, *batch.reward.shape))
         return update_step(agent, nets, batch, latents)
 
-    act, laws = acting(actor.latent, decide), (actor.law,)
+    act, mode = acting(actor.latent, decide), best_of_samples(actor, critic)
+    laws = (actor.law,)
     return Algorithm(init, act, mode, update, latent=actor.latent, decide=decide, laws=laws)
 
 

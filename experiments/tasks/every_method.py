@@ -54,8 +54,10 @@ def every_method(amortized: Experiment, settings: Mapping[str, Setting]) -> list
 
 def maze_settings(layout: str) -> dict[str, Setting]:
     """State the paper's values of the two mazes, point and ant."""
+    chain = Setting(DracHParams(beta=0.8))
     return {
-        "diffusion": Setting(DracHParams(beta=0.8)),
+        "diffusion": chain,
+        "diffusion5": chain,
         "sac": Setting(SacHParams(target_entropy=1.0)),
         "dacer": Setting(
             DacerHParams(target_entropy=1.0),

@@ -94,8 +94,10 @@ def _experiments(name: str, task: str, actions: int) -> list[Experiment]:
 
 def _settings(name: str, actions: int) -> dict[str, Setting]:
     """State the paper's values of the other methods."""
+    chain = Setting(DracHParams(beta=0.2))
     return {
-        "diffusion": Setting(DracHParams(beta=0.2)),
+        "diffusion": chain,
+        "diffusion5": chain,
         "sac": Setting(SacHParams(target_entropy=-actions)),
         "dacer": Setting(
             DacerHParams(

@@ -12,7 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 import envs
-from drac_jax.algorithms import DacerHParams, DracHParams, S2acHParams, SacHParams, SqlHParams
+from drac_jax.algorithms import (
+    DacerHParams,
+    DracHParams,
+    S2acHParams,
+    SacHParams,
+    SdacHParams,
+    SqlHParams,
+)
 from drac_jax.algorithms.registry import DacerOptions, DracOptions, S2acOptions
 from drac_jax.runs.setup.experiment import EvalConfig, Experiment, RunConfig, Study
 from drac_jax.training.schedule import TrainConfig
@@ -86,10 +93,12 @@ STUDY = Study(measure, draw_levels)
 
 # The paper's three temperatures of each method.
 BETAS, ENTROPIES = {"beta": (0.2, 0.5, 0.8)}, {"target_entropy": (-20.0, -5.0, 10.0)}
+ALPHAS = {"alpha": (0.05, 0.175, 0.3)}
 SETTINGS: Mapping[str, Setting] = {
     "sac": Setting(SacHParams(), grid=ENTROPIES),
     "dacer": Setting(DacerHParams(), DacerOptions(entropy_period=1_000), grid=ENTROPIES),
-    "sql": Setting(SqlHParams(), grid={"alpha": (0.05, 0.175, 0.3)}),
+    "sdac": Setting(SdacHParams(), grid=ALPHAS),
+    "sql": Setting(SqlHParams(), grid=ALPHAS),
     "s2ac": Setting(S2acHParams(), S2acOptions(svgd_steps=3), grid={"alpha": (0.1, 0.4, 0.7)}),
 }
 

@@ -26,11 +26,13 @@ def test_every_method_of_the_paper_trains_at_its_three_temperatures():
     assert grids == {
         "amortized": beta,
         "diffusion": beta,
+        "diffusion5": beta,
         "flow": beta,  # not of the paper, as the amortized actor
         "sac": entropy,
         "dacer": entropy,
         "sql": {"alpha": (0.05, 0.175, 0.3)},
         "s2ac": {"alpha": (0.1, 0.4, 0.7)},
+        "sdac": {"alpha": (0.05, 0.175, 0.3)},  # not of the paper, as SQL
         "td3": {},  # not of the paper
     }
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from drac_jax.actors import amortized
-from drac_jax.algorithms import coefficient, drac
+from drac_jax.algorithms import drac
 from drac_jax.diversity import distance
-from drac_jax.networks import critics, optim
+from drac_jax.networks import coefficient, critics, optim
 from drac_jax.types import Transition
 from tests.support import reference
 from tests.support.reference import mlp, twin

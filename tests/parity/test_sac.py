@@ -9,8 +9,8 @@ import pytest
 
 from drac_jax.actors import gaussian
 from drac_jax.actors.gaussian_actor import squash
-from drac_jax.algorithms import coefficient, sac
-from drac_jax.networks import critics, optim
+from drac_jax.algorithms import sac
+from drac_jax.networks import coefficient, critics, optim
 from drac_jax.types import Transition
 from tests.support import reference
 from tests.support.reference import mlp, twin

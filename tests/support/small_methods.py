@@ -5,10 +5,13 @@ from typing import Any
 
 from drac_jax.algorithms.registry import METHODS
 
+# Those that are programs of their own: the other is diffusion's with fewer steps.
+DISTINCT = [method for method in METHODS if method != "diffusion5"]
 SMALL = {
     "hidden": (8, 8),
     "num_samples": 3,
     "particles": 3,
+    "candidates": 3,
     "steps": 5,
     "svgd_steps": 2,
     "mixture_components": 2,

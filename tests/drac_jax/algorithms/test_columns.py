@@ -11,7 +11,7 @@ from drac_jax.algorithms.registry import METHODS
 from drac_jax.networks import columns
 from drac_jax.networks.critics import twin_critic
 from drac_jax.types import Algorithm, EnvSpec
-from tests.support.small_methods import small_options
+from tests.support.small_methods import DISTINCT, small_options
 from tests.support.toys import half_seen
 
 SPEC = half_seen().spec
@@ -26,7 +26,7 @@ def start(method: str, spec: EnvSpec) -> Any:
     return small(method, spec).init(jax.random.key(0), METHODS[method].hparams, spec.obs_size)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", DISTINCT)
 def test_networks_have_the_inputs_that_they_see(method):
     """Both views are two columns wide, so the networks are those of a task with two in all."""
     seen = jax.eval_shape(lambda: start(method, SPEC))
@@ -34,7 +34,7 @@ def test_networks_have_the_inputs_that_they_see(method):
     assert jax.tree.map(lambda x: x.shape, seen) == jax.tree.map(lambda x: x.shape, of_two)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", DISTINCT)
 def test_actions_do_not_change_with_what_the_actor_does_not_see(method):
     algorithm, agent = small(method, SPEC), start(method, SPEC)
 

@@ -14,6 +14,7 @@ from drac_jax.algorithms.registry import METHODS
 from drac_jax.networks import critics, mlp
 from drac_jax.networks.mlp import MLP, Style, rounded_product
 from drac_jax.types import EnvSpec, Transition
+from tests.support.small_methods import DISTINCT
 
 SPEC = EnvSpec("task", 3, 2, 10)
 HIDDEN = (24, 40)  # sizes that no other axis here has
@@ -54,7 +55,7 @@ def traced_update(method: str, precision: str) -> tuple[list, Any, Any]:
     return [d for d in dots if any(sizes & {*v.aval.shape} for v in d.invars)], agent, after
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", DISTINCT)
 def test_bfloat16_rounds_every_product_of_the_networks_and_keeps_everything_else(
     method, monkeypatch
 ):
@@ -68,7 +69,7 @@ def test_bfloat16_rounds_every_product_of_the_networks_and_keeps_everything_else
         assert leaf.dtype in (jnp.float32, jnp.int32)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", DISTINCT)
 @pytest.mark.parametrize("precision", ["float32", "tf32"])
 def test_float32_and_tf32_say_so_in_every_product_forward_and_backward(method, precision):
     expected = {"float32": jax.lax.Precision.HIGHEST, "tf32": jax.lax.Precision.HIGH}[precision]
@@ -129,7 +130,7 @@ def test_layer_norm_makes_hidden_layers_blind_to_the_scale_of_the_first():
     assert np.abs(network.apply(params, x)).max() > 1e-2
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", DISTINCT)
 def test_every_method_takes_layer_norm(method):
     options = replace(METHODS[method].options, hidden=HIDDEN, **SMALL.get(method, {}))
     counts = []

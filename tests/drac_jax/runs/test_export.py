@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 
-from drac_jax.algorithms.registry import METHODS
 from drac_jax.runs.export import numpy_file, onnx_file, policy_file
 from drac_jax.runs.export.numpy_policy import Policy
 from drac_jax.runs.export.program import trace
@@ -18,10 +17,11 @@ from drac_jax.runs.saved_agent import load_policy
 from drac_jax.types import EnvSpec
 from experiments.cli.main import main
 from tests.support.saved_runs import save_run, small_agent
+from tests.support.small_methods import DISTINCT
 
 SPEC = EnvSpec("five", 5, 2, 1)
 FORMATS = tuple(policy_file.SUFFIXES)
-each_method = pytest.mark.parametrize("method", METHODS)
+each_method = pytest.mark.parametrize("method", DISTINCT)
 
 
 @pytest.fixture(scope="module")

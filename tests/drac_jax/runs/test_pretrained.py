@@ -17,6 +17,7 @@ from drac_jax.runs.storage import packed_agent
 from drac_jax.types import EnvSpec
 from experiments import find
 from tests.support.commands import TINY, command, only_run_in
+from tests.support.small_methods import DISTINCT
 
 MOST_BYTES = 5_000_000  # of all of them together
 NAMES = shipped.names()
@@ -89,7 +90,7 @@ def test_unknown_policy_is_answered_with_the_nearest():
         load_policy("pretrained:pointmaze_simpel")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", DISTINCT)
 def test_what_is_left_out_changes_no_action(method):
     options = replace(METHODS[method].options, hidden=(8, 8))
     algorithm = METHODS[method].make(SPEC, options)

@@ -13,7 +13,7 @@ from drac_jax.training import sweep
 from drac_jax.training.loop import Train, make_train
 from drac_jax.training.schedule import TrainConfig, make_schedule
 from envs import batch
-from tests.support.small_methods import small_options
+from tests.support.small_methods import DISTINCT, small_options
 from tests.support.tolerances import leaves_of
 from tests.support.toys import half_seen
 
@@ -48,7 +48,7 @@ def members_of(method: str) -> tuple[jax.Array, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", DISTINCT)
 def test_every_method_trains_with_everything_on_and_is_traced_once(method):
     train, (keys, hparams) = train_of(method), members_of(method)
     init, epoch = jax.jit(train.init), jax.jit(train.epoch)

@@ -1,139 +1,53 @@
 """The methods by name: their options, and the algorithms that these make."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from drac_jax import ranges
-from drac_jax.actors import amortized, diffusion, flow, gaussian, stein_start
+from drac_jax.actors import amortized, denoiser, diffusion, flow, gaussian, stein_start
 from drac_jax.algorithms import (
     DacerHParams,
     DracHParams,
     S2acHParams,
     SacHParams,
+    SdacHParams,
     SqlHParams,
     Td3HParams,
     make_dacer,
     make_drac,
     make_s2ac,
     make_sac,
+    make_sdac,
     make_sql,
     make_td3,
 )
 from drac_jax.algorithms.dacer import clip
+from drac_jax.algorithms.registry.options import (
+    CriticOptions,
+    DacerOptions,
+    DiffusionOptions,
+    DiversityOptions,
+    DracOptions,
+    FlowOptions,
+    S2acOptions,
+    SacOptions,
+    SdacOptions,
+    SqlOptions,
+)
 from drac_jax.diversity.distance import Diversity, all_pairs, check_beta, paired
 from drac_jax.diversity.pairwise import ARITHMETIC, GEOMETRIC
 from drac_jax.networks.columns import actor_seeing
-from drac_jax.networks.critics import Layers, TwinCritic, twin_critic
+from drac_jax.networks.critics import TwinCritic, twin_critic
 from drac_jax.networks.distributional import distributional_twin
-from drac_jax.networks.mlp import Precision, Style
 from drac_jax.networks.value_heads import NUMBER, ValueHead, histogram
 from drac_jax.types import Actor, Algorithm, EnvSpec
 
 MEANS = {"geometric": GEOMETRIC, "arithmetic": ARITHMETIC}
 SQUASHES = {"clip": clip, "tanh": jnp.tanh}
 LAWS = {"uniform": jax.random.uniform, "normal": jax.random.normal}
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkOptions:
-    """What every method's networks may be told."""
-
-    hidden: tuple[int, ...] = (256, 256)  # sizes of the hidden layers of actor and critics
-    # Of the networks' matrix products; all else is float32. tf32: a GPU's, float32 on a CPU;
-    # bfloat16: emulated on a CPU.
-    precision: Precision = "float32"
-    layer_norm: bool = False  # normalise the input of the hidden layers' ReLU
-
-    @property
-    def style(self) -> Style:
-        """How the networks compute."""
-        return Style(self.precision, self.layer_norm)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CriticOptions(NetworkOptions):
-    """What critics of the expected return may be told."""
-
-    critic: Layers = "plain"  # a perceptron, or residual: SimBa's blocks, of hidden's one size
-    # What a critic learns: the return, or a histogram of `bins` over value_range, whose mean it is.
-    value: Literal["number", "histogram"] = "number"
-    # The lowest and the highest return, discounted, with a histogram.
-    value_range: tuple[float, float] | None = None
-    bins: int = 101
-
-
-@dataclass(frozen=True, kw_only=True)
-class DiversityOptions(CriticOptions):
-    """The static choices of DrAC with any actor: whatever changes a shape."""
-
-    # Of the diversity: `paired` is the paper's, with num_samples = 2 pairs + 1.
-    estimator: Literal["paired", "all_pairs"] = "all_pairs"
-    mean: Literal["geometric", "arithmetic"] = "geometric"  # of the distances of two actions
-    num_samples: int = 6  # action samples of a state
-    q_samples: int = 1  # those of them that the critics see (all_pairs)
-    # The share of the batch's states whose mean diversity stands for that of all in the losses of
-    # actor and alpha.
-    diversity_fraction: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class DracOptions(DiversityOptions):
-    """The static choices of DrAC with the amortized actor."""
-
-    latent_size: int = 16  # numbers that the actor draws for an action
-    latent_law: Literal["uniform", "normal"] = "uniform"  # their distribution
-
-
-@dataclass(frozen=True, kw_only=True)
-class DiffusionOptions(DiversityOptions):
-    """The static choices of DrAC with the diffusion actor."""
-
-    steps: int = 20  # denoising steps of an action
-    # Recompute the chain's activations for its gradient instead of keeping them: 1 / steps of the
-    # memory. Faster on a CPU, whose cache they do not fit: 134 ms instead of 152 for six samples.
-    remat: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlowOptions(DiversityOptions):
-    """The static choices of DrAC with the flow actor."""
-
-    steps: int = 4  # Euler steps from noise to an action
-
-
-@dataclass(frozen=True, kw_only=True)
-class SacOptions(CriticOptions):
-    """The static choices of SAC: those of its networks."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DacerOptions(NetworkOptions):
-    """The static choices of DACER."""
-
-    squash: Literal["clip", "tanh"] = "clip"  # of the noisy action into the box
-    steps: int = 20  # denoising steps of an action
-    mixture_components: int = 3  # Gaussians of a state's entropy estimate
-    entropy_samples: int = 200  # actions that they are fitted to
-    entropy_period: int = 10_000  # updates between two estimates
-
-
-@dataclass(frozen=True, kw_only=True)
-class SqlOptions(CriticOptions):
-    """The static choices of SQL. The amortized actor's latent is as long as an action."""
-
-    particles: int = 32  # action samples of a state, in each of the update's three sets
-
-
-@dataclass(frozen=True, kw_only=True)
-class S2acOptions(CriticOptions):
-    """The static choices of S2AC."""
-
-    particles: int = 10  # action samples of a state
-    svgd_steps: int = 5  # Stein steps that move them
 
 
 class Method(NamedTuple):
@@ -212,6 +126,12 @@ def make_noisy_diffusion(spec: EnvSpec, options: DacerOptions) -> Algorithm:
     )
 
 
+def make_soft_diffusion(spec: EnvSpec, options: SdacOptions) -> Algorithm:
+    """Make SDAC."""
+    actor = denoiser(spec.action_size, options.steps, options.hidden, options.style, spec.actor_obs)
+    return make_sdac(actor, options.candidates, _critic(spec, options))
+
+
 def make_soft_q(spec: EnvSpec, options: SqlOptions) -> Algorithm:
     """Make SQL."""
     actor = amortized(spec.action_size, spec.action_size, options.hidden, style=options.style)
@@ -272,11 +192,19 @@ METHODS: dict[str, Method] = {
         make_diffusion,
         check_drac,
     ),
+    "diffusion5": Method(
+        "DrAC with the diffusion actor of 5 steps",
+        DiffusionOptions(steps=5),
+        DracHParams(),
+        make_diffusion,
+        check_drac,
+    ),
     "flow": Method("DrAC with the flow actor", FlowOptions(), DracHParams(), make_flow, check_drac),
     "sac": Method("SAC", SacOptions(), SacHParams(), make_gaussian, check_hparams),
     "dacer": Method(
         "DACER", DacerOptions(), DacerHParams(), make_noisy_diffusion, check_hparams, 2
     ),
+    "sdac": Method("SDAC", SdacOptions(), SdacHParams(), make_soft_diffusion, check_hparams),
     "sql": Method("SQL", SqlOptions(), SqlHParams(), make_soft_q, check_hparams),
     "s2ac": Method(
         "S2AC",

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drac_jax.algorithms import coefficient
-from drac_jax.networks import optim
+from drac_jax.networks import coefficient, optim
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
