@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from drac_jax.algorithms.registry import DracOptions
+from drac_jax.algorithms.registry import METHODS, DracOptions
 from drac_jax.runs.setup.experiment import EvalConfig, RunConfig
 from experiments.studies.study import AtLeast, AtLeastTimes, PlannedRun, Study, seeds_in_turn
 from experiments.tasks.locomotion_tasks import ACTIONS
@@ -78,6 +78,22 @@ MAZES = Study(
 )
 
 
+def _multigoal(five: int) -> Iterator[PlannedRun]:
+    for method in METHODS if five == 0 else ("flow",):
+        yield PlannedRun("multigoal", method, f"multigoal_{method}", "default", 5 * five, 5, _small)
+
+
+MULTIGOAL = Study(
+    "multigoal",
+    "MultiGoal, every method with the preset `default`, networks 64x64",
+    seeds_in_turn(_multigoal, 2),
+    (
+        AtLeast("multigoal", "flow", GOALS, 4, 10, holding=8),
+        AtLeast("multigoal", "flow", SCORE, 0.85, 10),
+    ),
+)
+
+
 def _levels(seed: int) -> Iterator[PlannedRun]:
     for method in ("amortized", "sac"):
         yield PlannedRun("mario_puzzle", method, f"mario_puzzle_{method}", "fast", seed)
@@ -126,5 +142,5 @@ TRIAL = Study(
 
 STUDIES = {
     study.name: study
-    for study in (LOCOMOTION_CPU, MAZES, ESTIMATORS, LEVELS, LOCOMOTION_GPU, TRIAL)
+    for study in (LOCOMOTION_CPU, MAZES, MULTIGOAL, ESTIMATORS, LEVELS, LOCOMOTION_GPU, TRIAL)
 }

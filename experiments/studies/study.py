@@ -59,27 +59,36 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class AtLeast:
-    """The claim that the median of a task's seeds reaches a value."""
+    """The claim that the median of a task's seeds reaches a value, or that `holding` of `seeds`
+    seeds do."""
 
     task: str
     label: str
     measure: str
     least: float
     seeds: int
+    holding: int | None = None
 
     @property
     def text(self) -> str:
         """Say it."""
         name = self.measure.removeprefix("eval/")
-        return f"{self.task}, {self.label}: median {name} >= {self.least:g}"
+        if self.holding is None:
+            return f"{self.task}, {self.label}: median {name} >= {self.least:g}"
+        which = f"in {self.holding} of {self.seeds} seeds"
+        return f"{self.task}, {self.label}: {name} >= {self.least:g} {which}"
 
     def check(self, finals: Finals) -> Verdict:
         """Compare the records with it."""
         values = _values(finals, self.task, self.label, self.measure)
         if not values:
             return Verdict(NOT_ENOUGH, f"0 of {self.seeds}")
-        median = float(np.median(values))
-        return _verdict(median >= self.least, f"{median:.4g}", len(values), self.seeds)
+        if self.holding is None:
+            median = float(np.median(values))
+            return _verdict(median >= self.least, f"{median:.4g}", len(values), self.seeds)
+        count = sum(value >= self.least for value in values)
+        holds = count * self.seeds >= self.holding * len(values)
+        return _verdict(holds, f"{count} of {len(values)}", len(values), self.seeds)
 
 
 @dataclass(frozen=True)

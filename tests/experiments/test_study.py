@@ -37,6 +37,19 @@ def test_claim_of_a_value_is_about_the_median_seed(values, word):
     assert claim.check(finals(ant_sac=values)).word == word
 
 
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [([6.0] * 8 + [0.0] * 2, "pass"), ([6.0] * 7 + [0.0] * 3, "fail"), ([6.0] * 9, "not enough")],
+)
+def test_claim_of_a_value_may_be_about_a_number_of_seeds(values, word):
+    claim = AtLeast("ant", "sac", "eval/return", 6.0, seeds=10, holding=8)
+    verdict = claim.check(finals(ant_sac=values))
+    assert (
+        verdict.word.startswith(word) and f"{values.count(6.0)} of {len(values)}" in verdict.found
+    )
+    assert claim.text == "ant, sac: return >= 6 in 8 of 10 seeds"
+
+
 def test_claim_of_a_ratio_is_about_every_task_or_the_median_task():
     found = finals(a_x=[1.0], a_y=[1.0], b_x=[0.5], b_y=[1.0], c_x=[3.0], c_y=[1.0])
     every = AtLeastTimes("x", "y", "eval/return", 0.9, ("a", "b", "c"), 1)
