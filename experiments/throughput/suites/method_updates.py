@@ -1,13 +1,14 @@
-"""One update of every method of the paper.
+"""One update of every method.
 
-The paper's sizes: obs 27, action 8, batch 256, networks 256x2; DrAC with both estimators. Beside
-each time the multiplications and additions of its matrix products, which bound it from below.
+The paper's sizes: obs 27, action 8, batch 256, networks 256x2; DrAC's actors of the paper with both
+estimators. Beside each time the multiplications and additions of its matrix products, which bound
+it from below, and the memory that it takes beside what it is given and gives.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -34,7 +35,7 @@ CONTENDERS: dict[str, tuple[str, Any]] = {
 
 @dataclass(frozen=True)
 class Options(timing.Options):
-    """One update of every method of the paper.
+    """One update of every method.
 
     Example: python -m experiments bench methods --only sac dacer
     """
@@ -43,21 +44,32 @@ class Options(timing.Options):
     calls: int = 5  # updates per timed call
 
 
-def contender(name: str, calls: int) -> tuple[timing.Contender, float]:
-    """Make `calls` calls of a method's update on one fixed batch, and count the FLOPs of one
-    update."""
+class Cost(NamedTuple):
+    """What an update takes: billions of multiplications and additions, and MB of memory."""
+
+    gflop: float
+    megabytes: float
+
+
+def contender(name: str, calls: int) -> tuple[timing.Contender, Cost]:
+    """Make `calls` calls of a method's update on one fixed batch, and count what one update
+    takes."""
     method_name, options = CONTENDERS[name]
     method = METHODS[method_name]
     algorithm = method.make(SPEC, options)
     agent = algorithm.init(jax.random.key(0), method.hparams, OBS)
     batch = random_batch(jax.random.key(1), (algorithm.num_minibatches, BATCH))
     keys = jax.random.split(jax.random.key(2), calls)
-    scan = jax.jit(
+    updates = jax.jit(
         lambda agent, keys: jax.lax.scan(lambda a, k: algorithm.update(a, batch, k), agent, keys)
     )
     flops = matmul_flops(algorithm.update, agent, batch, keys[0]) / algorithm.num_minibatches
+    program = updates.lower(agent, keys).compile()
+    taken = program.memory_analysis().temp_size_in_bytes
     units = calls * algorithm.num_minibatches
-    return timing.Contender(name, lambda: scan(agent, keys), units), flops
+    return timing.Contender(name, lambda: program(agent, keys), units), Cost(
+        flops / 1e9, taken / 1e6
+    )
 
 
 def matmul_flops(function: Callable, *arguments: Any) -> float:
@@ -86,24 +98,30 @@ def measure(options: Options) -> None:
     timing.pin(options.one_core)
     made = [contender(name, options.calls) for name in options.only]
     timings = timing.side_by_side([each for each, _ in made], options.repeats)
-    flops = {t.name: count / 1e9 for t, (_, count) in zip(timings, made, strict=True)}
+    costs = {t.name: cost for t, (_, cost) in zip(timings, made, strict=True)}
     text = (
         f"One update, float32, obs {OBS}, action {ACTION}, batch 256, networks 256x2, "
-        f"{timing.cores()} core(s).\n\n{table(timings, flops)}"
+        f"{timing.cores()} core(s).\n\n{table(timings, costs)}"
     )
-    timing.report_suite(options.out, "methods", timings, text, {"gflop": flops})
+    timing.report_suite(
+        options.out,
+        "methods",
+        timings,
+        text,
+        {"costs": {name: cost._asdict() for name, cost in costs.items()}},
+    )
 
 
-def table(timings: list[timing.Timing], gflop: dict[str, float]) -> str:
-    """Format timings beside FLOPs as a Markdown table."""
+def table(timings: list[timing.Timing], costs: dict[str, Cost]) -> str:
+    """Format timings beside costs as a Markdown table."""
     lines = [
-        "| method | median ms | min - max | GFLOP | GFLOP/s | first call |",
+        "| method | median ms | min - max | GFLOP | GFLOP/s | MB |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for t in timings:
-        low, high = min(t.seconds) * 1e3, max(t.seconds) * 1e3
+        low, high, cost = min(t.seconds) * 1e3, max(t.seconds) * 1e3, costs[t.name]
         lines.append(
-            f"| {t.name} | {t.median * 1e3:.1f} | {low:.1f} - {high:.1f} | {gflop[t.name]:.2f} | "
-            f"{gflop[t.name] / t.median:.0f} | {t.first_call:.1f} s |"
+            f"| {t.name} | {t.median * 1e3:.1f} | {low:.1f} - {high:.1f} | {cost.gflop:.2f} | "
+            f"{cost.gflop / t.median:.0f} | {cost.megabytes:.1f} |"
         )
     return "\n".join(lines)
