@@ -13,7 +13,7 @@ import numpy as np
 from drac_jax.figures import method_table
 from drac_jax.runs.comparison import COMPARISON
 from drac_jax.runs.storage import run_folder
-from experiments.studies import run_record, study_report
+from experiments.studies import method_overview, run_record, study_report
 from experiments.studies.catalogue import STUDIES
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -88,6 +88,7 @@ def tables(name: str = "") -> dict[str, str]:
     of results nor of a study."""
     folders = sorted(path for path in RESULTS.iterdir() if path.is_dir())
     found = {folder.name: table for folder in folders if (table := table_of(folder))}
+    found["methods"] = method_overview.markdown(RESULTS)
     if name and name not in found:
         near = get_close_matches(name, [*STUDIES, *found], n=3, cutoff=0.0)
         raise ValueError(

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from drac_jax.algorithms.registry import METHODS
 from drac_jax.runs.setup import experiment as exp
 from drac_jax.runs.storage import run_folder, run_lock
 from drac_jax.runs.storage.console import Reporter
 from experiments.cli.main import main
+from experiments.studies import method_overview as overview
 from experiments.studies import run_queue, run_record, slurm_jobs, study_report
 from experiments.studies.catalogue import STUDIES, TRIAL
 from experiments.studies.study import AtLeast, AtLeastTimes
@@ -60,6 +62,18 @@ def test_claim_of_a_ratio_is_about_every_task_or_the_median_task():
     assert median.check(found).word == "pass"
     assert more_seeds.check(found).word == "not enough seeds"
     assert more_tasks.check(found) == ("not enough seeds", "2 of 3 tasks")
+
+
+def test_overview_has_every_method_and_leaves_open_what_was_not_trained(tmp_path):
+    (tmp_path / "mazes" / "records").mkdir(parents=True)
+    seeds = [dict.fromkeys((overview.GOALS, overview.SCORE), x) for x in (1, 3, 2)]
+    record = {"task": "pointmaze_simple", "label": "sac", "final": seeds}
+    (tmp_path / "mazes" / "records" / "one.json").write_text(json.dumps(record))
+    heading, *rows = overview.rows(tmp_path)
+    assert [row[0] for row in rows] == [f"`{method}`" for method in METHODS]
+    found = {row[0]: dict(zip(heading, row, strict=True)) for row in rows}
+    assert found["`sac`"]["simple maze"] == "2, 2.00 (3)"
+    assert found["`sac`"]["medium maze"] == found["`td3`"]["Hopper"] == "-"
 
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)

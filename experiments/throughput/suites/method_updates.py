@@ -65,7 +65,8 @@ def contender(name: str, calls: int) -> tuple[timing.Contender, Cost]:
     )
     flops = matmul_flops(algorithm.update, agent, batch, keys[0]) / algorithm.num_minibatches
     program = updates.lower(agent, keys).compile()
-    taken = program.memory_analysis().temp_size_in_bytes
+    # Not every backend can say.
+    taken = getattr(program.memory_analysis(), "temp_size_in_bytes", math.nan)
     units = calls * algorithm.num_minibatches
     return timing.Contender(name, lambda: program(agent, keys), units), Cost(
         flops / 1e9, taken / 1e6
