@@ -4,7 +4,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import envs
-from drac_jax.algorithms import DacerHParams, DracHParams, S2acHParams, SacHParams, SqlHParams
+from drac_jax.algorithms import (
+    DacerHParams,
+    DracHParams,
+    S2acHParams,
+    SacHParams,
+    SdacHParams,
+    SqlHParams,
+)
 from drac_jax.algorithms.registry import DracOptions
 from drac_jax.runs.setup.experiment import EvalConfig, Experiment, RunConfig
 from drac_jax.training.schedule import TrainConfig
@@ -58,6 +65,7 @@ EXPERIMENTS = every_method(
             SacHParams(target_entropy=1.0), paper=Setting(SacHParams(target_entropy=-2.0))
         ),
         "dacer": Setting(DacerHParams(target_entropy=-1.8)),
+        "sdac": Setting(SdacHParams(alpha=1.5)),  # the best of 0.05 to 10, one seed each
         "sql": Setting(SqlHParams(alpha=0.2)),
         "s2ac": Setting(S2acHParams(alpha=0.7), paper=Setting(S2acHParams(alpha=0.2))),
     },
