@@ -70,10 +70,17 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    here = Path(__file__).parent
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """Describe the clone's commit; None for an installed package, which may lie in the folder of
+    another repository."""
+    here = Path(__file__)
     try:
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+        for command in (
+            ["git", "ls-files", "--error-unmatch", here.name],
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        ):
+            done = subprocess.run(
+                command, cwd=here.parent, capture_output=True, text=True, check=True
+            )
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
