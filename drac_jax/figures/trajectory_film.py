@@ -21,7 +21,7 @@ def film(scene: Scene, way: ArrayLike, title: str, path: Path) -> int:
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
     except ImportError:
-        raise ValueError("a film needs imageio-ffmpeg: pip install -e '.[video]'") from None
+        raise ValueError("a film needs imageio-ffmpeg: pip install 'drac_jax[video]'") from None
     points = np.asarray(way)[:, :2]
     every = -(-len(points) // MOST_FRAMES)
     shown = [*range(0, len(points), every), *[len(points) - 1] * LAST]

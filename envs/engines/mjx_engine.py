@@ -191,7 +191,7 @@ def _check(fidelity: str, impl: str) -> None:
         raise ValueError(f"impl={impl!r} is unknown; use 'jax', 'warp' or 'c'")
     if impl == "warp" and find_spec("warp") is None:
         raise ValueError(
-            "impl='warp' needs the package; install it (pip install -e '.[warp]') or use 'jax'"
+            "impl='warp' needs the package; install it (pip install 'drac_jax[warp]') or use 'jax'"
         )
     if impl == "warp" and jax.default_backend() not in ("gpu", "cpu"):
         raise ValueError(

@@ -185,7 +185,7 @@ def _installed():
 
 
 def _install(extra: str) -> str:
-    return f"pip install -e '.[{extra}]'"
+    return f"pip install 'drac_jax[{extra}]'"
 
 
 def _action_box(space: gymnasium.Space) -> spaces.Box:

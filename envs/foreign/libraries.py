@@ -34,7 +34,7 @@ def need(module: str, name: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        install = f"pip install -e '.[{extra}]'"
+        install = f"pip install 'drac_jax[{extra}]'"
         raise ValueError(f"{name} is missing ({error}); use {install}") from error
 
 

@@ -25,7 +25,7 @@ def settle(words: Any, setup: RunSetup) -> tuple[Asked, list[str]]:
         why = f"no videos: {setup.env.spec.name} has neither a model nor a map to draw"
         return Asked(words.tensorboard), [why]
     if importlib.util.find_spec("imageio_ffmpeg") is None:
-        raise ValueError("videos need imageio-ffmpeg; install it: pip install -e '.[video]'")
+        raise ValueError("videos need imageio-ffmpeg; install it: pip install 'drac_jax[video]'")
     return Asked(words.tensorboard, epochs, film), []
 
 

@@ -25,7 +25,7 @@ def submit(
         import submitit
     except ImportError:
         raise ValueError(
-            "submit needs the package submitit; install it: pip install -e '.[slurm]'"
+            "submit needs the package submitit; install it: pip install 'drac_jax[slurm]'"
         ) from None
     place = run_queue.place_of(study, runs_dir).absolute()
     (place / JOBS).mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ class Plan(NamedTuple):
 def check_installed() -> None:
     """Raise ValueError where Optuna is missing."""
     if optuna is None:
-        raise ValueError("tune needs the package optuna; install it: pip install -e '.[tune]'")
+        raise ValueError("tune needs the package optuna; install it: pip install 'drac_jax[tune]'")
 
 
 class SharedStudy:

@@ -222,5 +222,5 @@ def test_what_is_missing_is_named(make, message):
 
 @pytest.mark.skipif(importlib.util.find_spec("mujoco_playground") is not None, reason="it is here")
 def test_a_missing_package_is_answered_with_how_to_install_it():
-    with pytest.raises(ValueError, match=r"pip install -e '\.\[playground\]'"):
+    with pytest.raises(ValueError, match=r"pip install 'drac_jax\[playground\]'"):
         envs.make("playground:CartpoleBalance")

@@ -216,7 +216,7 @@ def test_a_missing_package_is_answered_with_the_extra_to_install(monkeypatch, mi
     monkeypatch.setitem(sys.modules, missing, None)
     for module in [m for m in sys.modules if m.startswith("gymnasium.envs.box2d")]:
         monkeypatch.delitem(sys.modules, module)
-    with pytest.raises(ValueError, match=rf"pip install -e '\.\[{extra}\]'"):
+    with pytest.raises(ValueError, match=rf"pip install 'drac_jax\[{extra}\]'"):
         envs.make(name)
 
 

@@ -83,7 +83,7 @@ def test_bad_input_is_answered_in_one_line_before_anything_is_compiled(words, sa
 
 def test_missing_extra_is_named(monkeypatch):
     monkeypatch.setattr(shared_study, "optuna", None)
-    assert "pip install -e '.[tune]'" in said_by("--search.beta", 0.4, 0.8)
+    assert "pip install 'drac_jax[tune]'" in said_by("--search.beta", 0.4, 0.8)
 
 
 def test_scale_is_logarithmic_for_learning_rates_and_far_bounds_unless_it_is_told():

@@ -69,7 +69,7 @@ def _package(name: str) -> Any:
         return import_module(name)
     except ImportError:
         raise ValueError(
-            f"the format onnx needs {name.partition('.')[0]}; pip install -e '.[export]'"
+            f"the format onnx needs {name.partition('.')[0]}; pip install 'drac_jax[export]'"
         ) from None
 
 

@@ -48,7 +48,7 @@ def _start_wandb(project: str) -> Any:
         import wandb
     except ImportError:
         raise ValueError(
-            "--wandb needs the package; install it: pip install -e '.[wandb]'"
+            "--wandb needs the package; install it: pip install 'drac_jax[wandb]'"
         ) from None
     return wandb.init(project=project)
 

@@ -15,7 +15,7 @@ def check() -> None:
     """Raise ValueError where the package is missing."""
     if importlib.util.find_spec("tensorboardX") is None:
         raise ValueError(
-            "--tensorboard needs tensorboardX; install it: pip install -e '.[tensorboard]'"
+            "--tensorboard needs tensorboardX; install it: pip install 'drac_jax[tensorboard]'"
         )
 
 

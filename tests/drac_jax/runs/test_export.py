@@ -256,4 +256,4 @@ def test_missing_extra_is_named_with_its_remedy(run, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert main(["export", str(run), "--to", "onnx"]) == 2
     said = capsys.readouterr().err
-    assert "onnxruntime" in said and "pip install -e '.[export]'" in said
+    assert "onnxruntime" in said and "pip install 'drac_jax[export]'" in said
