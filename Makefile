@@ -20,7 +20,7 @@ IS_NEW := import sys; sys.exit(sys.version_info < (3, 12))
 CACHES := __pycache__ .pytest_cache .mypy_cache .ruff_cache .hypothesis .ipynb_checkpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run evaluate render export robustness sweep tune compare bench study decoder new-env test test-fast test-slow check clean
+.PHONY: help setup run evaluate render export robustness sweep tune compare bench study decoder new-env test test-fast test-slow check dist clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ check: $(STAMP) ## format, lint, types
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+
+dist: $(STAMP) ## build the sdist and, from it, the wheel, into dist/
+	$(PY) -m build
 
 clean: ## delete caches, build/, dist/ and *.egg-info; keeps runs/ and .venv/
 	find . \( -name .git -o -path ./runs -o -path ./$(VENV) \) -prune -o -type d \

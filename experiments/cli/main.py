@@ -32,13 +32,13 @@ COMMANDS = {
     "list": ("other_commands", "list_experiments"),
     "new-env": ("new_env_command", "new_env"),
 }
-NOTES = """Train, compare and look at multimodal policies. Each command says more: run --help.
+NOTES = f"""Train, compare and look at multimodal policies. Each command says more: run --help.
 
 Ctrl-C, SIGTERM, SIGHUP and the end of --seconds save a run within seconds and stop it with exit
 code 130; --resume goes on. Compiled programs are kept in ~/.cache/drac_jax/xla, or in
 JAX_COMPILATION_CACHE_DIR; JAX_ENABLE_COMPILATION_CACHE=false keeps none.
 
-Shell completion: python -m experiments --tyro-print-completion bash"""
+Shell completion: {terminal.PROGRAM} --tyro-print-completion bash"""
 
 
 def main(words: list[str]) -> int:
@@ -79,7 +79,7 @@ def _overview(words: list[str]) -> int:
     tyro.cli(
         every,
         args=words if words[:1] not in ([], ["help"]) else ["--help"],
-        prog="python -m experiments",
+        prog=terminal.PROGRAM,
         description=NOTES,
     )
     return 0

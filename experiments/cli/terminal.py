@@ -12,6 +12,8 @@ from rich.table import Table
 from drac_jax.runs.storage.console import duration
 from drac_jax.training.evaluate import Episodes
 
+# What the user called it: by its name where it is installed, or from a clone.
+PROGRAM = "drac-jax" if Path(sys.argv[0]).stem == "drac-jax" else "python -m experiments"
 BAD_INPUT = 2  # exit code; also of a method that broke down
 INTERRUPTED = 130  # exit code, as shells report Ctrl-C
 NO_TERMINAL_WIDTH = 1_000  # characters: no cell of a table is broken

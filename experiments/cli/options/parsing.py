@@ -15,9 +15,9 @@ from tyro.conf import arg
 from drac_jax.runs import saved_agent
 from drac_jax.runs.setup.experiment import DEFAULT_PRESET, Experiment, RunConfig
 from experiments import find
+from experiments.cli.terminal import PROGRAM
 from experiments.tasks import any_environment
 
-PROGRAM = "python -m experiments"
 _BOX = str.maketrans("", "", "│╭╮╰╯─")
 GRID = "grid."
 ABOUT_DEVICES = ("--devices", "--distributed", "--coordinator", "--num-processes", "--process-id")
