@@ -107,8 +107,8 @@ def draw_clips(
             return
     raise ValueError(
         "no OpenGL that draws without a screen (tried MUJOCO_GL="
-        f"{', '.join(name or 'unset' for name in tried)}); install Debian's libegl1 with "
-        f"libgl1-mesa-dri, or libosmesa6 (the last try said: {_last_line(done.stderr)})"
+        f"{', '.join(name or 'unset' for name in tried)}); install Debian's libegl1, "
+        f"libgl1 and libgl1-mesa-dri, or libosmesa6 (the last try said: {_last_line(done.stderr)})"
     )
 
 
