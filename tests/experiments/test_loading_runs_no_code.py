@@ -38,7 +38,8 @@ def folder(tmp_path):
 
 def test_loading_a_policy_runs_no_file_that_the_run_names(folder):
     action = load_policy(folder)(jnp.zeros(2), jax.random.key(0))
-    assert action.shape == (2,) and not (folder.parent / "ran").exists()
+    assert action.shape == (2,) and command("export", folder, "--to", "numpy").code == 0
+    assert not (folder.parent / "ran").exists()
 
 
 def test_evaluating_a_run_does_run_the_file_of_its_environment(folder):
