@@ -89,7 +89,8 @@ def make_train(env: Environment, algorithm: Algorithm, config: TrainConfig) -> T
         raise ValueError("store_next_obs=False needs episodes of two steps or more; use True")
     algorithm = wrapped(algorithm, config)
     fixed = _Run(env, algorithm, config, make_schedule(config, algorithm.slow_period))
-    # Inlined where it is called, but traced once.
+    # Inlined where they are called, but traced once.
+    init = jax.jit(partial(_init, fixed), inline=True)
     iterate = jax.jit(partial(_iterate, fixed), inline=True)
     no_sums, advance = partial(_no_sums, fixed, iterate), partial(_advance, fixed, iterate)
     means = partial(_means, fixed.schedule)
@@ -104,12 +105,10 @@ def make_train(env: Environment, algorithm: Algorithm, config: TrainConfig) -> T
         return state, means(sums)
 
     def run(key: jax.Array, hparams: Any) -> tuple[TrainState, Metrics]:
-        state = _init(fixed, key, hparams)
+        state = init(key, hparams)
         return jax.lax.scan(lambda s, _: epoch(s), state, None, fixed.schedule.epochs)
 
-    return Train(
-        partial(_init, fixed), epoch, run, no_sums, advance, means, algorithm, _parts(fixed)
-    )
+    return Train(init, epoch, run, no_sums, advance, means, algorithm, _parts(fixed))
 
 
 def _parts(fixed: _Run) -> Parts:

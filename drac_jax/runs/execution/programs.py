@@ -72,8 +72,14 @@ def lower_members(setup: RunSetup, function: Callable, carry: Any, *shared: Any)
 
 def sums_shapes(setup: RunSetup, state: TrainState) -> Sums:
     """Compute the shapes of all members' sums, and where they live: every device has them all."""
-    shapes = jax.eval_shape(jax.vmap(setup.functions.no_sums), state)
-    return jax.tree.map(lambda x: x.update(sharding=devices.everywhere(setup.mesh)), shapes)
+    # Of one member that lives anywhere, as in `lower`: its trace then serves `compile_all`.
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state)
+    place = devices.everywhere(setup.mesh)
+    count = len(setup.members.seeds)
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype, sharding=place),
+        jax.eval_shape(setup.functions.no_sums, one),
+    )
 
 
 def _make_inspect(setup: RunSetup) -> Callable[[Any, jax.Array], tuple[Episodes, Any]]:
