@@ -14,6 +14,7 @@ from drac_jax.runs.storage import run_folder
 from envs.locomotion import in_gymnasium
 from experiments.cli.main import main
 from experiments.cli.options import parsing
+from tests.support.saved_runs import save_run
 
 SIZES = [
     *("--train.env-steps", "480", "--train.num-envs", "4", "--train.batch-size", "16"),
@@ -106,10 +107,6 @@ def test_an_action_is_scaled_to_the_box_of_gymnasium():
 
 
 def test_task_that_is_not_gymnasiums_says_so(tmp_path, capsys):
-    words = ["--train.env-steps", "60", "--train.epochs", "1", "--train.batch-size", "16"]
-    words += ["--train.learning-starts", "16", "--algorithm.hidden", "4"]
-    words += ["--eval.episodes", "1", "--eval.final-episodes", "1", "--eval.sr5-groups", "1"]
-    assert main(["run", "multigoal_sac", *words, "--runs-dir", str(tmp_path)]) == 0
-    (folder,) = (tmp_path / "multigoal_sac").iterdir()
+    folder = save_run(tmp_path / "run", "sac")
     assert main(["evaluate", str(folder), "--in", "gymnasium"]) == 2
     assert "is no task of Gymnasium; leave --in out" in capsys.readouterr().err
