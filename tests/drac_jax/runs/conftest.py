@@ -1,4 +1,4 @@
-"""Runs that several tests look at."""
+"""Runs that several tests look at; what changes one takes a copy."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class Finished(NamedTuple):
     said: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Finished:
     runs = tmp_path_factory.mktemp("finished")
     outcome = command(*TINY, "--runs-dir", runs)

@@ -1,6 +1,7 @@
 """The best agents: which they are, and that nothing loses them."""
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,12 +119,11 @@ def test_the_best_agent_plays_as_it_was_recorded(finished):
 
 
 @pytest.mark.slow
-def test_the_best_agents_are_evaluated_and_drawn_when_asked_for(finished):
-    outcome = command("evaluate", finished.folder, "--best", "--eval.final-episodes", 2)
+def test_the_best_agents_are_evaluated_and_drawn_when_asked_for(finished, tmp_path):
+    folder = shutil.copytree(finished.folder, tmp_path / "run")
+    outcome = command("evaluate", folder, "--best", "--eval.final-episodes", 2)
     assert outcome.code == 0, outcome.said
-    (place,) = (
-        p for p in (finished.folder / "evaluations").glob("*/*") if "agents" in summary_of(p)
-    )
-    newest = max(said["epoch"] for said in summary_of(finished.folder)["best"])
+    (place,) = (p for p in (folder / "evaluations").glob("*/*") if "agents" in summary_of(p))
+    newest = max(said["epoch"] for said in summary_of(folder)["best"])
     assert summary_of(place)["epoch"] == newest
-    assert command("render", finished.folder, "--best", "--episodes", 1).code == 0
+    assert command("render", folder, "--best", "--episodes", 1).code == 0

@@ -14,6 +14,7 @@ import pytest
 from drac_jax.runs.execution import pace
 from drac_jax.runs.storage import run_lock
 from tests.support.commands import (
+    ENV_STEPS,
     EPOCHS,
     PATIENCE,
     ROOT,
@@ -30,6 +31,14 @@ from tests.support.commands import (
 )
 
 pytestmark = pytest.mark.heavy
+
+# Epochs and a replay as long as those of TINY, which make it the same compiled programs.
+EACH = 61  # env steps of an epoch
+LONGER = [
+    *TINY,
+    *("--train.env-steps", str(ENV_STEPS + (100 - EPOCHS) * EACH), "--train.epochs", "100"),
+    *("--train.replay-capacity", str(ENV_STEPS)),
+]
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(finished, tmp_path):
@@ -106,9 +115,8 @@ def test_a_killed_process_leaves_no_lock_behind(finished):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_asked_to_end_saves_its_epoch(number, tmp_path):
-    longer = [*TINY, "--train.env-steps", "4000", "--train.epochs", "100"]
     ended = signal_when(
-        start(*longer, "--runs-dir", tmp_path),
+        start(*LONGER, "--runs-dir", tmp_path),
         lambda: any(path.stat().st_size for path in tmp_path.glob("*/*/metrics.jsonl")),
         number,
     )
