@@ -15,15 +15,16 @@ PYTHON  ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed-$(EXTRAS)
+DOCS   := NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs
 PYTEST := $(PY) -m pytest -n $(WORKERS) --dist loadfile
 IS_NEW := import sys; sys.exit(sys.version_info < (3, 12))
 CACHES := __pycache__ .pytest_cache .mypy_cache .ruff_cache .hypothesis .ipynb_checkpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run evaluate render export robustness sweep tune compare bench study decoder new-env test test-fast test-slow check dist clean
+.PHONY: help setup run evaluate render export robustness sweep tune compare bench study decoder new-env test test-fast test-slow check docs docs-serve dist clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## install into .venv, with uv if there is one (EXTRAS=dev,cuda for a GPU)
 
@@ -86,6 +87,12 @@ check: $(STAMP) ## format, lint, types
 
 dist: $(STAMP) ## build the sdist and, from it, the wheel, into dist/
 	$(PY) -m build
+
+docs: $(STAMP) ## build the site into build/site, every warning an error
+	$(DOCS) build --strict
+
+docs-serve: $(STAMP) ## show the site, and build it again when a page changes
+	$(DOCS) serve
 
 clean: ## delete caches, build/, dist/ and *.egg-info; keeps runs/ and .venv/
 	find . \( -name .git -o -path ./runs -o -path ./$(VENV) \) -prune -o -type d \

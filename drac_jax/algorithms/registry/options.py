@@ -32,7 +32,7 @@ class CriticOptions(NetworkOptions):
     value: Literal["number", "histogram"] = "number"
     # The lowest and the highest return, discounted, with a histogram.
     value_range: tuple[float, float] | None = None
-    bins: int = 101
+    bins: int = 101  # of the histogram
 
 
 @dataclass(frozen=True, kw_only=True)

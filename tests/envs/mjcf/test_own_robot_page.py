@@ -16,7 +16,7 @@ import pytest
 import envs
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGE = (ROOT / "docs" / "your_own_robot.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "extend" / "your_own_robot.md").read_text("utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 TOY = "TrainConfig(env_steps=200, num_envs=4, epochs=2, batch_size=16, learning_starts=16)"
 
