@@ -1,12 +1,13 @@
 """Tables of the code itself: options with defaults and comments, experiments, methods, studies."""
 
 import ast
+import html
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from drac_jax.algorithms.registry import METHODS
 from experiments import EXPERIMENTS
@@ -61,6 +62,18 @@ def default_of(field: Any) -> Any:
     return "none" if value in (None, "", {}) else value
 
 
+def holds_others(field: Any) -> bool:
+    """Say whether a field is a group of options, which has a table of its own."""
+    kind = getattr(field.type, "__origin__", field.type)
+    return isinstance(kind, TypeVar) or is_dataclass(kind)
+
+
+def escaped(text: str) -> str:
+    """Keep `<id>` from being read as HTML, where it is not code."""
+    parts = text.split("`")
+    return "`".join(p if i % 2 else html.escape(p, quote=False) for i, p in enumerate(parts))
+
+
 def options(name: str) -> str:
     """List the fields of a dataclass, `module:Class --prefix`: option, default, meaning."""
     where, _, prefix = name.partition(" ")
@@ -74,10 +87,12 @@ def options_of(kind: type, prefix: str, default: Any = None) -> str:
     said = all_comments(kind)
     rows = []
     for field in fields(kind):
+        if holds_others(field):
+            continue
         value = default_of(field) if default is None else getattr(default, field.name)
         value = " ".join(map(str, value)) if isinstance(value, tuple) else value
         option = f"{prefix}{field.name.replace('_', '-') if prefix else field.name}"
-        rows.append((f"`{option}`", f"`{value}`", said.get(field.name, "")))
+        rows.append((f"`{option}`", f"`{value}`", escaped(said.get(field.name, ""))))
     return table(("option", "default", "meaning"), rows)
 
 
