@@ -38,10 +38,16 @@ def changelog(_: str) -> str:
     return (ROOT / "CHANGELOG.md").read_text("utf-8").partition("\n")[2]
 
 
+def contributing(_: str) -> str:
+    """Take CONTRIBUTING.md, without its title."""
+    return (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("\n")[2]
+
+
 MAKERS: Mapping[str, Callable[[str], str]] = {
     "results": results,
     "benchmark": benchmark,
     "changelog": changelog,
+    "contributing": contributing,
     **reference_tables.MAKERS,
 }
 
