@@ -23,17 +23,19 @@ PLACES = {
 CAPTION = (
     "Update and memory: of a batch of 256, networks 256x2, obs 27, action 8, on one core of a CPU; "
     "action: of one observation, in JAX. Then medians over the seeds of the studies, goals and "
-    "score (`4, 0.86 (3)`: of three seeds), and on Hopper the return."
+    "score (`4, 0.86 (3)`: of three seeds); of Hopper the return."
 )
 
 
 def rows(results: Path, benchmarks: Path = timing.RESULTS / "cpu") -> list[list[str]]:
-    """Make the rows of the table, the heading first. results: the folder of the kept studies."""
+    """Make the rows of the table, the heading first, with a column for each task that was trained.
+    results: the folder of the kept studies."""
     updates = run_folder.read_json(benchmarks / "methods_one_core.json")
     actions = run_folder.read_json(benchmarks / "latency_one_core.json")
     finals = {name: _finals(results / name) for name in PLACES}
-    tasks = [(name, task) for name, tasks in PLACES.items() for task in tasks]
-    headings = [heading for tasks in PLACES.values() for heading in tasks.values()]
+    trained = {name: {task for task, _ in finals[name]} for name in PLACES}
+    tasks = [(name, task) for name in PLACES for task in PLACES[name] if task in trained[name]]
+    headings = [PLACES[name][task] for name, task in tasks]
     heading = ["method", "update, ms", "memory, MB", "action, ms", *headings]
     return [heading] + [
         [
