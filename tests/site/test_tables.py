@@ -18,6 +18,7 @@ TABLES += ("pointmaze_simple_default", "pointmaze_medium_default")
 TABLES += ("pointmaze_medium_fast", "pointmaze_hard_fast")
 MEASURED = ("end_to_end_return_sac_one_core", "end_to_end_return_drac_one_core")
 MEASURED += ("end_to_end_brax_inverted_pendulum_one_core", "latency_one_core")
+MEASURED += ("methods_one_core",)
 
 
 def test_the_readme_is_short():
