@@ -14,7 +14,7 @@ from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
 from docs.hooks import reference_tables
-from experiments.studies import method_overview, study_tables
+from experiments.studies import study_tables
 from experiments.throughput import timing
 
 ROOT = Path(__file__).parents[2]
@@ -43,17 +43,11 @@ def contributing(_: str) -> str:
     return (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("\n")[2]
 
 
-def overview(_: str) -> str:
-    """Say how the table of all methods was made."""
-    return method_overview.CAPTION
-
-
 MAKERS: Mapping[str, Callable[[str], str]] = {
     "results": results,
     "benchmark": benchmark,
     "changelog": changelog,
     "contributing": contributing,
-    "overview": overview,
     **reference_tables.MAKERS,
 }
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from drac_jax.algorithms.registry import METHODS
+from drac_jax.figures import method_table
 from experiments import EXPERIMENTS
 from experiments.cli.commands.bench_command import SUITES
 from experiments.studies.catalogue import STUDIES
@@ -18,10 +19,11 @@ SHOWN = ("env_steps", "num_envs", "updates_per_iteration", "batch_size", "epochs
 
 
 def table(heading: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    """Write a table in Markdown."""
-    lines = [heading, tuple("---" for _ in heading), *rows]
-    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    """Write a table of words in Markdown."""
+    cells = [
+        [str(x).replace("|", "\\|").replace("\n", " ") for x in row] for row in (heading, *rows)
+    ]
+    return method_table.markdown(cells, align="---")
 
 
 def comments_of(kind: type) -> dict[str, str]:
@@ -53,10 +55,14 @@ def all_comments(kind: type) -> dict[str, str]:
 
 
 def default_of(field: Any) -> Any:
-    """Say a field's default as the command line has it."""
-    value = field.default
-    if value is MISSING:
-        value = None if field.default_factory is MISSING else field.default_factory()
+    """Find a field's default."""
+    if field.default is not MISSING:
+        return field.default
+    return None if field.default_factory is MISSING else field.default_factory()
+
+
+def shown(value: Any) -> Any:
+    """Say a value as the command line has it."""
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "none"
     return "none" if value in (None, "", {}) else value
@@ -90,9 +96,8 @@ def options_of(kind: type, prefix: str, default: Any = None) -> str:
         if holds_others(field):
             continue
         value = default_of(field) if default is None else getattr(default, field.name)
-        value = " ".join(map(str, value)) if isinstance(value, tuple) else value
         option = f"{prefix}{field.name.replace('_', '-') if prefix else field.name}"
-        rows.append((f"`{option}`", f"`{value}`", escaped(said.get(field.name, ""))))
+        rows.append((f"`{option}`", f"`{shown(value)}`", escaped(said.get(field.name, ""))))
     return table(("option", "default", "meaning"), rows)
 
 

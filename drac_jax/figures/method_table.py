@@ -53,10 +53,11 @@ def table(methods: Mapping[str, Seeds]) -> list[list[str]]:
     return [heading, *rows]
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Write rows as a Markdown table; all but the first column are aligned to the right."""
+def markdown(rows: Sequence[Sequence[str]], align: str = "---:") -> str:
+    """Write rows as a Markdown table. align: of all but the first column, to the right unless
+    given."""
     cells = [[cell.replace("\n", "<br>") for cell in row] for row in rows]
-    rule = ["---", *("---:" for _ in cells[0][1:])]
+    rule = ["---", *(align for _ in cells[0][1:])]
     return "\n".join(f"| {' | '.join(row)} |" for row in [cells[0], rule, *cells[1:]])
 
 

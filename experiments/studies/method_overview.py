@@ -49,8 +49,8 @@ def rows(results: Path, benchmarks: Path = timing.RESULTS / "cpu") -> list[list[
 
 
 def markdown(results: Path) -> str:
-    """Make the table."""
-    return method_table.markdown(rows(results))
+    """Make the table, and say below it what its columns are."""
+    return f"{method_table.markdown(rows(results))}\n\n{CAPTION}"
 
 
 def _finals(folder: Path) -> Finals:

@@ -5,6 +5,7 @@ A folder of a comparison holds its compare.json, and the summary.json of each me
 """
 
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +84,22 @@ def table_of(folder: Path) -> str:
     return sweep_table(seeds, swept[0]) if swept else seed_table(seeds)
 
 
+def _folders() -> list[Path]:
+    return sorted(path for path in RESULTS.iterdir() if path.is_dir())
+
+
 def tables(name: str = "") -> dict[str, str]:
     """Make the tables of all kept results, or of one. Raises ValueError for a name that is neither
     of results nor of a study."""
-    folders = sorted(path for path in RESULTS.iterdir() if path.is_dir())
-    found = {folder.name: table for folder in folders if (table := table_of(folder))}
-    found["methods"] = method_overview.markdown(RESULTS)
-    if name and name not in found:
+    made = {folder.name: partial(table_of, folder) for folder in _folders()}
+    made["methods"] = partial(method_overview.markdown, RESULTS)
+    if name in made and (table := made[name]()):
+        return {name: table}
+    found = {name: table for name, make in made.items() if (table := make())}
+    if name:
         near = get_close_matches(name, [*STUDIES, *found], n=3, cutoff=0.0)
         raise ValueError(
             f"study {name!r} is unknown; nearest: {', '.join(near)}. Studies to train: "
             f"{', '.join(STUDIES)}; kept results: {', '.join(found)}"
         )
-    return {name: found[name]} if name else found
+    return found
