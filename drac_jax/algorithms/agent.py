@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from drac_jax.networks import critics, optim
-from drac_jax.types import Actor, Params, Trainable
+from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
 
 MODE_SAMPLES = 16
 
@@ -33,16 +33,24 @@ def acting(
     return act
 
 
-def best_of_samples(actor: Actor, critic: critics.TwinCritic) -> Callable[..., jax.Array]:
-    """Make an algorithm's `mode`: the action of the highest min Q among samples of fixed
-    latents."""
+def sampling(
+    actor: Actor,
+    critic: critics.TwinCritic,
+    init: Callable[[jax.Array, Any, int], Any],
+    update: Callable[[Any, Transition, jax.Array], tuple[Any, Metrics]],
+) -> Algorithm:
+    """Make the algorithm that acts by a sample of its actor; its mode is the action of the highest
+    min Q among samples of fixed latents."""
+
+    def decide(agent: Any, obs: jax.Array, z: Any) -> jax.Array:
+        return actor.apply(agent.actor.params, obs, z)
 
     def mode(agent: Any, obs: jax.Array) -> jax.Array:
-        latents = actor.latent(jax.random.key(0), (MODE_SAMPLES, 1))
-        actions = actor.apply(agent.actor.params, obs, latents)
+        actions = decide(agent, obs, actor.latent(jax.random.key(0), (MODE_SAMPLES, 1)))
         return critics.best_of(agent.critic.params, critic, obs, actions)
 
-    return mode
+    act, laws = acting(actor.latent, decide), (actor.law,)
+    return Algorithm(init, act, mode, update, latent=actor.latent, decide=decide, laws=laws)
 
 
 def init_networks(key: jax.Array, actor: Any, critic: Any, hparams: Any, obs_size: int) -> Networks:

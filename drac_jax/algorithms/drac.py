@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from drac_jax.algorithms.agent import acting, best_of_samples, init_networks
+from drac_jax.algorithms.agent import init_networks, sampling
 from drac_jax.diversity.distance import Diversity, as_beta, target_diversity
 from drac_jax.networks import coefficient, critics, optim
 from drac_jax.types import Actor, Algorithm, Metrics, Params, Trainable, Transition
@@ -87,9 +87,6 @@ def make_drac(
     def init(key: jax.Array, hparams: DracHParams, obs_size: int) -> DracAgent:
         return init_agent(key, nets, hparams, obs_size)
 
-    def decide(agent: DracAgent, obs: jax.Array, z: Any) -> jax.Array:
-        return actor.apply(agent.actor.params, obs, z)
-
     def update(
         agent: DracAgent, minibatches: Transition, key: jax.Array
     ) -> tuple[DracAgent, Metrics]:
@@ -97,9 +94,7 @@ def make_drac(
         latents = actor.latent(key, (2, diversity.num_samples, *batch.reward.shape))
         return update_step(agent, nets, batch, latents)
 
-    act, mode = acting(actor.latent, decide), best_of_samples(actor, critic)
-    laws = (actor.law,)
-    return Algorithm(init, act, mode, update, latent=actor.latent, decide=decide, laws=laws)
+    return sampling(actor, critic, init, update)
 
 
 def init_agent(

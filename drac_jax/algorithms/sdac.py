@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from drac_jax.actors.diffusion_actor import Denoiser
-from drac_jax.algorithms.agent import acting, best_of_samples, init_networks
+from drac_jax.algorithms.agent import init_networks, sampling
 from drac_jax.networks import critics, optim
 from drac_jax.networks.mlp import in_parts
 from drac_jax.types import Algorithm, Metrics, Params, Trainable, Transition
@@ -78,16 +78,11 @@ def make_sdac(
     def init(key: jax.Array, hparams: SdacHParams, obs_size: int) -> SdacAgent:
         return SdacAgent(*init_networks(key, actor, critic, hparams, obs_size))
 
-    def decide(agent: SdacAgent, obs: jax.Array, z: Any) -> jax.Array:
-        return actor.apply(agent.actor.params, obs, z)
-
     def update(agent: SdacAgent, minibatches: Transition, key: jax.Array) -> tuple:
         batch = jax.tree.map(lambda x: x[0], minibatches)
         return update_step(agent, nets, batch, draw(denoiser, key, batch.reward.size, candidates))
 
-    act, mode = acting(actor.latent, decide), best_of_samples(actor, critic)
-    laws = (actor.law,)
-    return Algorithm(init, act, mode, update, latent=actor.latent, decide=decide, laws=laws)
+    return sampling(actor, critic, init, update)
 
 
 def draw(denoiser: Denoiser, key: jax.Array, batch: int, candidates: int) -> Draws:

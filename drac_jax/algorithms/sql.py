@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import struct
 
-from drac_jax.algorithms.agent import acting, best_of_samples, init_networks
+from drac_jax.algorithms.agent import init_networks, sampling
 from drac_jax.diversity import rbf_kernel
 from drac_jax.networks import critics, optim
 from drac_jax.networks.mlp import in_parts
@@ -67,17 +67,12 @@ def make_sql(
     def init(key: jax.Array, hparams: SqlHParams, obs_size: int) -> SqlAgent:
         return init_agent(key, nets, hparams, obs_size)
 
-    def decide(agent: SqlAgent, obs: jax.Array, z: Any) -> jax.Array:
-        return actor.apply(agent.actor.params, obs, z)
-
     def update(agent: SqlAgent, minibatches: Transition, key: jax.Array) -> tuple:
         batch = jax.tree.map(lambda x: x[0], minibatches)
         latents = actor.latent(key, (3, particles, *batch.reward.shape))
         return update_step(agent, nets, batch, latents)
 
-    act, mode = acting(actor.latent, decide), best_of_samples(actor, critic)
-    laws = (actor.law,)
-    return Algorithm(init, act, mode, update, latent=actor.latent, decide=decide, laws=laws)
+    return sampling(actor, critic, init, update)
 
 
 def init_agent(key: jax.Array, nets: SqlNetworks, hparams: SqlHParams, obs_size: int) -> SqlAgent:
